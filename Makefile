@@ -1,0 +1,35 @@
+# Everything runs in .venv, which is made on first use; nothing but Python 3.11+, git and make is needed.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint zoo models clean
+
+demo: .venv/.ready  ## compress a network that lies in the repository, into build/demo/
+	$(BIN)/onnxprune models/digits_resnet.onnx --passes fold,prune:macs=50% --calib models/digits.calib.npz \
+	  --test models/digits.test.npz --target host -o build/demo/
+
+test: .venv/.ready lint  ## lint, types and the default suite
+	$(BIN)/pytest
+
+lint: .venv/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+zoo: .venv/.ready  ## the suite on the networks of ../shared/zoo, where they are
+	$(BIN)/pytest -m zoo
+
+models: .venv/.ready  ## train the networks of models/ anew
+	$(BIN)/pip install --quiet --editable '.[train]'
+	$(BIN)/python models/train.py
+
+.venv/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'onnxprune needs Python 3.11 to 3.13: make PYTHON=python3.12 …'; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable "$$(command -v c++ g++ clang++ cc gcc clang >/dev/null 2>&1 \
+	  && echo '.[dev]' || echo '.[dev,link]')"
+	@touch $@
+
+clean:
+	rm -rf .venv build
