@@ -1,0 +1,366 @@
+"""``Model``: the one mutable graph, and the only file that knows onnx-graphsurgeon.
+
+graphsurgeon carries the *wiring* (which node reads which tensor); everything it would lose on a round trip
+(attributes of rare types, metadata, doc strings, exotic dtypes) stays in protobuf and is put back on save. What a
+subgraph captures is wired as an extra input of its node, so that consumers, order and dead code account for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from onnx import numpy_helper
+
+from onnxprune import proto as border
+from onnxprune.errors import ModelError
+from onnxprune.node import Array, Node, Tensor
+from onnxprune.provenance import Provenance
+from onnxprune.shapes import fill_gaps
+
+if TYPE_CHECKING:
+    from onnxprune.passes import Analysis, Context
+
+__all__ = ["Model"]
+
+T = TypeVar("T")
+gs.logger.G_LOGGER.severity = gs.logger.G_LOGGER.ERROR
+
+
+class Model:
+    """An ONNX graph to read and edit. Reads are by name; edits keep the graph a graph, ``proto()`` checks the rest."""
+
+    def __init__(self, proto: onnx.ModelProto) -> None:
+        proto = border.normalise(proto)
+        graph = proto.graph
+        self._types: dict[str, onnx.ValueInfoProto] | None = fill_gaps(proto, border.infer(proto))
+        self._constants = {t.name: t for t in graph.initializer}
+        self._node_protos = {n.name: n for n in graph.node}
+        self._captured = {n.name: border.captures(n) for n in graph.node}
+        self._wire(_wiring(proto, self._captured))
+        self._envelope = _envelope(proto)
+        self._views: dict[str, Node] | None = None
+        self._memo: dict[object, Any] = {}
+        self.provenance = Provenance({t.name: tuple(t.dims) for t in graph.initializer})
+        self.skipped: dict[tuple[str, str], None] = {}
+
+    # -- borders ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, source: str | Path | onnx.ModelProto | Model) -> Model:
+        """A model from a file, a ModelProto, or (a copy of) another model; raises ModelError when it is not sound."""
+        if isinstance(source, Model):
+            return source.copy()
+        return cls(source if isinstance(source, onnx.ModelProto) else border.read(Path(source)))
+
+    def proto(self) -> onnx.ModelProto:
+        """The graph as protobuf with freshly inferred shapes, fully checked; raises ModelError if it is invalid."""
+        result = self._export()
+        interior = {name for node in self.nodes for t in node.outputs if t is not None for name in (t.name,)}
+        interior -= {o.name for o in result.graph.output}
+        result.graph.value_info.extend(v for name, v in sorted(self._inferred().items()) if name in interior)
+        return result
+
+    def save(self, path: str | Path) -> None:
+        """Write the model atomically, equal models as equal bytes."""
+        border.write(self.proto(), Path(path))
+
+    def copy(self) -> Model:
+        """An independent model; constants are shared until either side replaces them."""
+        twin = Model.__new__(Model)
+        twin.__dict__.update(self.__dict__)
+        exported = self._export()
+        twin._constants = dict(self._constants)
+        twin._node_protos = {n.name: n for n in exported.graph.node}
+        twin._captured = dict(self._captured)
+        twin._wire(_wiring(exported, self._captured))
+        twin._views, twin._memo = None, dict(self._memo)
+        twin.provenance = self.provenance.copy()
+        twin.skipped = dict(self.skipped)
+        return twin
+
+    def fingerprint(self) -> str:
+        """A SHA-256 of the graph and its weights: equal for equal models, whatever file they came from."""
+        return cast(str, self._remember("fingerprint", self._hash))
+
+    def _hash(self) -> str:
+        digest = hashlib.sha256(self._export(constants=False).SerializeToString(deterministic=True))
+        for name, tensor in sorted(self._constants.items()):
+            digest.update(f"{name}:{tensor.data_type}:{tuple(tensor.dims)}".encode())
+            value = border.array(tensor)
+            digest.update(
+                repr(value.tolist()).encode() if value.dtype == object else np.ascontiguousarray(value).tobytes()
+            )
+        return digest.hexdigest()
+
+    def _export(self, constants: bool = True) -> onnx.ModelProto:
+        result = onnx.ModelProto()
+        result.CopyFrom(self._envelope)
+        for wired in self._graph.nodes:
+            node = result.graph.node.add()
+            node.CopyFrom(self._node_protos[wired.name])
+            real = len(wired.inputs) - len(self._captured[wired.name])
+            node.input[:] = [t.name for t in wired.inputs[:real]]
+            node.output[:] = [t.name for t in wired.outputs]
+        if constants:
+            result.graph.initializer.extend(border.inlined(t) for t in self._constants.values())
+        return result
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    @property
+    def opset(self) -> int:
+        """The version of the standard operator set."""
+        return int(next(o.version for o in self._envelope.opset_import if o.domain == ""))
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes, every one after those it reads from."""
+        return tuple(self._nodes().values())
+
+    def node(self, name: str) -> Node:
+        """The node of that name; KeyError when there is none."""
+        return self._nodes()[name]
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The graph inputs, in order."""
+        return tuple(self.tensor(i.name) for i in self._envelope.graph.input)
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The graph outputs, in order."""
+        return tuple(self.tensor(o.name) for o in self._envelope.graph.output)
+
+    @property
+    def constants(self) -> tuple[Tensor, ...]:
+        """Every constant (initializer) of the graph."""
+        return tuple(self.tensor(name) for name in self._constants)
+
+    def tensor(self, name: str) -> Tensor:
+        """The tensor of that name, with the shape inferred for it."""
+        if (held := self._constants.get(name)) is not None:
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(held.data_type)
+            return Tensor(name, tuple(held.dims), dtype, partial(border.array, held))
+        info = self._inferred().get(name)
+        return Tensor(name, border.shape_of(info), _dtype(info)) if info is not None else Tensor(name, None, None)
+
+    def producer(self, name: str) -> Node | None:
+        """The node that computes a tensor; None for graph inputs and constants."""
+        return cast(dict[str, Node], self._remember("producers", self._producers)).get(name)
+
+    def consumers(self, name: str) -> tuple[Node, ...]:
+        """The nodes that read a tensor, those whose subgraphs capture it included, each once."""
+        return cast(dict[str, tuple[Node, ...]], self._remember("consumers", self._consumers)).get(name, ())
+
+    def captured(self, name: str) -> bool:
+        """Whether some subgraph reads the tensor by this very name."""
+        return any(name in names for names in self._captured.values())
+
+    def is_output(self, name: str) -> bool:
+        """Whether the tensor is a graph output."""
+        return any(o.name == name for o in self._envelope.graph.output)
+
+    def get(self, question: Analysis[T], ctx: Context) -> T:
+        """The answer of an analysis on the model as it is now; computed once, forgotten on the next edit."""
+        return cast(T, self._remember((question, question.reads(ctx)), lambda: question.answer(self, ctx)))
+
+    def memo(self) -> dict[object, Any]:
+        """What is remembered of the present graph, for the pass manager to carry over what a pass preserves."""
+        return self._memo
+
+    # -- editing ---------------------------------------------------------------------------------------------------
+
+    def put(self, name: str, value: Array) -> None:
+        """Give a constant a new value (or make one of that name): every node that reads it sees the new one."""
+        self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        self._touch()
+
+    def freeze(self, name: str, value: Array) -> None:
+        """Turn a computed tensor into a constant under its own name; its producer goes when nothing else needs it."""
+        node = self.producer(name)
+        if node is not None:
+            wired = self._wires[node.name]
+            wired.outputs[:] = [gs.Variable("") if t.name == name else t for t in wired.outputs]
+            if all(not t.name for t in wired.outputs):
+                self.drop(node)
+        self.put(name, value)
+
+    def set_attribute(self, node: Node, name: str, value: Any) -> None:
+        """Set an attribute of a node; None removes it."""
+        held = onnx.NodeProto()
+        held.CopyFrom(self._node_protos[node.name])
+        kept = [a for a in held.attribute if a.name != name]
+        del held.attribute[:]
+        held.attribute.extend(kept if value is None else [*kept, onnx.helper.make_attribute(name, value)])
+        self._node_protos[node.name] = held
+        self._touch()
+
+    def set_input(self, node: Node, index: int, name: str) -> None:
+        """Let a node read another tensor at input ``index``; inputs in between become omitted ones."""
+        wired = self._wires[node.name]
+        real = len(wired.inputs) - len(self._captured[node.name])
+        for _ in range(real, index + 1):
+            wired.inputs.insert(real, gs.Variable(""))
+        wired.inputs[index] = self._variable(name)
+        self._touch()
+
+    def set_output(self, node: Node, index: int, name: str) -> None:
+        """Let a node write the tensor ``name`` at output ``index``; what wrote it before must be dropped first."""
+        self._wires[node.name].outputs[index] = self._variable(name)
+        self._touch()
+
+    def rewire(self, old: str, new: str) -> None:
+        """Let every reader of ``old`` read ``new``; raises ModelError where the name itself is needed."""
+        if self.captured(old) or self.is_output(old):
+            raise ModelError(f"tensor '{old}' is a graph output or captured by a subgraph: its name must stay")
+        source, target = self._variable(old), self._variable(new)
+        for wired in list(source.outputs):
+            for index, tensor in enumerate(wired.inputs):
+                if tensor is source:
+                    wired.inputs[index] = target
+        self._touch()
+
+    def insert(self, op: str, inputs: Iterable[str], outputs: Iterable[str], *, name: str, **attrs: Any) -> None:
+        """Add a standard operator; the graph is put in order afterwards."""
+        name = self.fresh_name(name)
+        self._node_protos[name] = onnx.helper.make_node(op, [], [], name=name, **attrs)
+        self._captured[name] = []
+        wired = gs.Node(
+            op, name, inputs=[self._variable(i) for i in inputs], outputs=[self._variable(o) for o in outputs]
+        )
+        self._graph.nodes.append(wired)
+        self._wires[name] = wired
+        self._graph.toposort()
+        self._touch()
+
+    def drop(self, node: Node) -> None:
+        """Remove a node. Its outputs are left without a producer: rewire or replace them."""
+        wired = self._wires[node.name]
+        wired.inputs.clear()
+        wired.outputs.clear()
+        position = next(i for i, n in enumerate(self._graph.nodes) if n is wired)  # graphsurgeon compares by look
+        del self._graph.nodes[position]
+        del self._node_protos[node.name], self._captured[node.name], self._wires[node.name]
+        self._touch()
+
+    def sweep(self) -> int:
+        """Remove nodes whose results nobody reads, and unread constants; how many of both went."""
+        alive = {o.name for o in self.outputs}
+        dead = []
+        for node in reversed(self.nodes):
+            if any(t is not None and t.name in alive for t in node.outputs):
+                alive.update(t.name for t in (*node.inputs, *node.captures) if t is not None)
+            else:
+                dead.append(node)
+        unread = [name for name in self._constants if name not in alive]
+        for node in dead:
+            self.drop(node)
+        for name in unread:
+            del self._constants[name]
+        self._touch() if unread else None
+        return len(dead) + len(unread)
+
+    def fresh_name(self, stem: str) -> str:
+        """A name that no tensor and no node has: ``stem`` itself when it is free."""
+        taken = self._nodes().keys() | self._constants.keys() | {t.name for n in self.nodes for t in n.tensors()}
+        return next(n for n in (stem, *(f"{stem}_{k}" for k in range(1, len(taken) + 2))) if n not in taken)
+
+    def skip(self, where: str, why: str) -> None:
+        """Record that a place was left as it is, and why; it lands in the report."""
+        self.skipped[where, why] = None
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _wire(self, wiring: onnx.ModelProto) -> None:
+        self._graph = gs.import_onnx(wiring)
+        self._wires = {n.name: n for n in self._graph.nodes}
+        self._variables: dict[str, gs.Variable] = dict(self._graph.tensors())
+
+    def _touch(self) -> None:
+        self._types, self._views = None, None
+        self._memo.clear()
+
+    def _remember(self, key: object, compute: Any) -> Any:
+        if key not in self._memo:
+            self._memo[key] = compute()
+        return self._memo[key]
+
+    def _inferred(self) -> dict[str, onnx.ValueInfoProto]:
+        if self._types is None:
+            exported = self._export()
+            self._types = fill_gaps(exported, border.infer(exported))
+        return self._types
+
+    def _nodes(self) -> dict[str, Node]:
+        if self._views is None:
+            known: dict[str, Tensor] = {}
+            self._views = {n.name: self._view(n, known) for n in self._graph.nodes}
+        return self._views
+
+    def _view(self, wired: gs.Node, known: dict[str, Tensor]) -> Node:
+        held = self._node_protos[wired.name]
+        refs = [self._seen(t.name, known) for t in wired.inputs]
+        real = len(refs) - len(self._captured[wired.name])
+        attrs = MappingProxyType({a.name: _attribute(a) for a in held.attribute})
+        outputs = tuple(self._seen(t.name, known) for t in wired.outputs)
+        captures = tuple(t for t in refs[real:] if t is not None)
+        return Node(wired.name, held.op_type, held.domain, self.opset, tuple(refs[:real]), outputs, attrs, captures)
+
+    def _seen(self, name: str, known: dict[str, Tensor]) -> Tensor | None:
+        if name and name not in known:
+            known[name] = self.tensor(name)
+        return known.get(name)
+
+    def _producers(self) -> dict[str, Node]:
+        return {t.name: node for node in self.nodes for t in node.outputs if t is not None}
+
+    def _consumers(self) -> dict[str, tuple[Node, ...]]:
+        found: dict[str, dict[str, Node]] = {}
+        for node in self.nodes:
+            for t in (*node.inputs, *node.captures):
+                if t is not None:
+                    found.setdefault(t.name, {})[node.name] = node
+        return {name: tuple(nodes.values()) for name, nodes in found.items()}
+
+    def _variable(self, name: str) -> gs.Variable:
+        return self._variables.setdefault(name, gs.Variable(name)) if name else gs.Variable("")
+
+
+def _wiring(proto: onnx.ModelProto, captured: Mapping[str, list[str]]) -> onnx.ModelProto:
+    """The graph reduced to names: what graphsurgeon is given."""
+    lean = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
+    lean.graph.input.extend(onnx.ValueInfoProto(name=i.name) for i in proto.graph.input)
+    lean.graph.output.extend(onnx.ValueInfoProto(name=o.name) for o in proto.graph.output)
+    for node in proto.graph.node:
+        inputs = [*node.input, *captured[node.name]]
+        lean.graph.node.add(name=node.name, op_type=node.op_type, domain=node.domain, input=inputs, output=node.output)
+    return lean
+
+
+def _envelope(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without its nodes, initializers and interior shapes: all that is kept as it came."""
+    result = onnx.ModelProto()
+    result.CopyFrom(proto)
+    for field in ("node", "initializer", "value_info"):
+        result.graph.ClearField(field)
+    return result
+
+
+def _attribute(attribute: onnx.AttributeProto) -> Any:
+    value = onnx.helper.get_attribute_value(attribute)
+    if attribute.type == onnx.AttributeProto.STRING:
+        return value.decode(errors="replace")
+    return tuple(value) if attribute.type in (onnx.AttributeProto.INTS, onnx.AttributeProto.FLOATS) else value
+
+
+def _dtype(info: onnx.ValueInfoProto) -> np.dtype[Any] | None:
+    kind = info.type.tensor_type.elem_type
+    return onnx.helper.tensor_dtype_to_np_dtype(kind) if kind else None

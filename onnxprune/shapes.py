@@ -1,0 +1,107 @@
+"""Shapes that the file leaves open: of contributed operators (read off a run), of dynamic sizes (given or sampled)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from onnxprune.errors import ModelError, UsageError, unknown
+from onnxprune.node import Array, Shape
+from onnxprune.proto import inlined, shape_of, stripped
+
+if TYPE_CHECKING:
+    from onnxprune.model import Model
+
+__all__ = ["concrete", "fill_gaps", "input_shapes"]
+
+log = logging.getLogger(__name__)
+
+
+def fill_gaps(proto: onnx.ModelProto, types: dict[str, onnx.ValueInfoProto]) -> dict[str, onnx.ValueInfoProto]:
+    """Add the types of tensors of which inference knows nothing, as far as onnxruntime can run the graph.
+
+    A size counts as fixed only when it is the same with every symbolic input dimension set to 2 and to 3.
+    """
+    standard = {"", "ai.onnx.ml"}
+    gaps = [o for n in proto.graph.node for o in n.output if o and (o not in types or _open(types[o]))]
+    if not gaps or all(n.domain in standard for n in proto.graph.node):
+        return types
+    try:
+        runs = [_run(proto, gaps, dynamic) for dynamic in (2, 3)]
+    except (ModelError, ValueError) as error:
+        log.info("shapes of %s stay unknown: %s", ", ".join(gaps), error)
+        return types
+    found = {}
+    for name, first, second in zip(gaps, *runs, strict=True):
+        if first.ndim == second.ndim:
+            kind = onnx.helper.np_dtype_to_tensor_dtype(first.dtype)
+            shape = [a if a == b else None for a, b in zip(first.shape, second.shape, strict=True)]
+            found[name] = onnx.helper.make_tensor_value_info(name, kind, shape)
+    return {**types, **found}
+
+
+def _open(info: onnx.ValueInfoProto) -> bool:
+    return info.type.HasField("tensor_type") and shape_of(info) is None
+
+
+def _run(proto: onnx.ModelProto, names: list[str], dynamic: int) -> list[Array]:
+    from onnxprune.runtime import Session
+
+    probe = onnx.ModelProto()
+    probe.CopyFrom(proto)
+    del probe.graph.output[:]
+    probe.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names)
+    for index, tensor in enumerate(probe.graph.initializer):
+        probe.graph.initializer[index].CopyFrom(inlined(tensor))
+    feeds = {}
+    for value in proto.graph.input:
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        feeds[value.name] = np.ones([d if isinstance(d, int) else dynamic for d in shape_of(value) or ()], dtype)
+    return Session(probe, optimise=False)(feeds)
+
+
+def concrete(model: Model, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor with the graph inputs of the given shapes; what stays open counts as 1."""
+    proto = stripped(model.proto())
+    for value in proto.graph.input:
+        if (given := inputs.get(value.name)) is not None:
+            for dim, size in zip(value.type.tensor_type.shape.dim, given, strict=True):
+                dim.dim_value = size
+    for value in proto.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    known = {v.name: shape_of(v) for v in (*graph.input, *graph.value_info, *graph.output)}
+    known.update((t.name, t.shape) for t in model.constants)
+    guess = {t.name: t.shape for node in model.nodes for t in node.tensors()}
+    return {name: tuple(d if isinstance(d, int) else 1 for d in known.get(name) or guess[name] or ()) for name in guess}
+
+
+def input_shapes(
+    model: Model, given: Mapping[str, tuple[int, ...]], sample: Mapping[str, tuple[int, ...]] | None = None
+) -> dict[str, tuple[int, ...]]:
+    """The full shape of every graph input: dynamic sizes from ``given``, then from a ``sample``, then 1.
+
+    Raises UsageError when ``given`` names no input or contradicts a fixed size.
+    """
+    shapes = {}
+    if wrong := given.keys() - {t.name for t in model.inputs}:
+        raise UsageError("--shape: " + unknown("graph input", sorted(wrong)[0], [t.name for t in model.inputs]))
+    for tensor in model.inputs:
+        declared = tensor.shape or ()
+        wanted = given.get(tensor.name)
+        if wanted is not None and not _fits(wanted, declared):
+            raise UsageError(f"--shape {tensor.name}={list(wanted)} does not fit the model's {list(declared)}")
+        source = wanted or (sample or {}).get(tensor.name) or ()
+        fallback = source if len(source) == len(declared) else (1,) * len(declared)
+        shapes[tensor.name] = tuple(d if isinstance(d, int) else f for d, f in zip(declared, fallback, strict=True))
+    return shapes
+
+
+def _fits(wanted: tuple[int, ...], declared: Shape) -> bool:
+    return len(wanted) == len(declared) and all(
+        w > 0 and (w == d or not isinstance(d, int)) for w, d in zip(wanted, declared, strict=True)
+    )
