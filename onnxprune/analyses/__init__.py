@@ -1,0 +1,1 @@
+"""Questions about a model; the answers are remembered until the model changes."""

@@ -1,0 +1,36 @@
+"""Which channels must be removed together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnxprune.axes.facts import Approximate, Either, Fact, Pin
+from onnxprune.axes.groups import Group, collect, settle
+from onnxprune.model import Model
+from onnxprune.node import Axis
+from onnxprune.passes import Analysis, Context
+
+__all__ = ["ChannelGroups"]
+
+
+@dataclass(frozen=True)
+class ChannelGroups(Analysis[tuple[Group, ...]]):
+    """The groups of tied axes that hold at least one axis of a constant, in the order of the graph."""
+
+    def compute(self, model: Model, ctx: Context | None = None) -> tuple[Group, ...]:
+        """State the facts of every node and settle them."""
+        facts = collect(model)
+        tensors = {t.name: t for node in model.nodes for t in node.tensors()}
+        tensors.update((t.name, t) for t in (*model.inputs, *model.outputs))
+        sizes = {axis: tensors[axis.tensor].size(axis.dim) for fact in facts for axis in _axes(fact)}
+        order = {name: index for index, name in enumerate(tensors)}
+        groups = [g for g in settle(facts, sizes) if any(tensors[a.tensor].constant for a in g.atoms)]
+        return tuple(sorted(groups, key=lambda g: min((order[a.tensor], a.dim) for a in g.atoms)))
+
+
+def _axes(fact: Fact) -> list[Axis]:
+    if isinstance(fact, Pin | Approximate):
+        return [fact.axis]
+    if isinstance(fact, Either):
+        return [axis for tie, whole in fact.options for axis in (tie.a, tie.b, *whole)]
+    return [fact.a, fact.b]

@@ -1,0 +1,74 @@
+"""Applying a cut to a graph, and its mirror image: silencing the same channels without removing them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from onnxprune.axes.linear import OPERATORS
+from onnxprune.axes.rules import refitted
+from onnxprune.errors import PassError
+from onnxprune.model import Model
+from onnxprune.node import Array, Axis
+
+__all__ = ["Spec", "cut", "silenced"]
+
+Spec = Mapping[str, Mapping[int, list[int]]]
+
+
+def cut(model: Model, doomed: Mapping[Axis, Array]) -> None:
+    """Remove slots from every axis named, repair the sizes held elsewhere, and let provenance follow.
+
+    ``doomed`` must be closed under the model's ties (``Group.slots`` is). Raises PassError when an axis would vanish.
+    """
+    sizes = {axis: model.tensor(axis.tensor).size(axis.dim) or 0 for axis in doomed}
+    left = {axis: np.setdiff1d(np.arange(sizes[axis]), slots) for axis, slots in doomed.items()}
+    if empty := [axis for axis, kept in left.items() if not len(kept)]:
+        raise PassError(f"cutting would leave nothing of {empty[0]}: keep at least one slot")
+    touched = [n for n in model.nodes if any(a in left for t in n.tensors() for a in t.axes())]
+    shapes = {t.name: t.shape or () for n in touched for t in n.tensors()}
+
+    def size(axis: Axis) -> int:
+        return len(left[axis]) if axis in left else int(shapes[axis.tensor][axis.dim] or 0)
+
+    for name in dict.fromkeys(axis.tensor for axis in left):
+        tensor = model.tensor(name)
+        if tensor.constant:
+            value = tensor.value()
+            for axis in (a for a in tensor.axes() if a in left):
+                value = np.take(value, left[axis], axis.dim)
+            model.put(name, value)
+    for axis, kept in left.items():
+        model.provenance.keep(axis, sizes[axis], kept)
+    for node in touched:
+        refitted(model, node, size)
+
+
+def silenced(model: Model, spec: Spec) -> Model:
+    """A copy of the original in which the removed channels have no effect, nothing being removed.
+
+    ``spec`` is the prune spec (``prune.json``). Every weight of a Conv, Gemm or MatMul, directly or through constant
+    nodes, gets zeros in its removed slots: what was removed is then read with weight zero.
+    """
+    result = model.copy()
+    for node in result.nodes:
+        weight = node.input(1) if node.op in OPERATORS and not node.domain else None
+        for name in _constants_behind(result, weight.name) if weight is not None else ():
+            value = np.array(result.tensor(name).value())
+            for dim, slots in spec.get(name, {}).items():
+                value[(slice(None),) * int(dim) + (slots,)] = 0
+            if name in spec:
+                result.put(name, value)
+    return result
+
+
+def _constants_behind(model: Model, name: str) -> set[str]:
+    """The constants from which a tensor is computed, if it is computed from constants alone (else none)."""
+    if model.tensor(name).constant:
+        return {name}
+    node = model.producer(name)
+    if node is None or not node.inputs:
+        return set()
+    found = [_constants_behind(model, t.name) for t in node.inputs if t is not None]
+    return set().union(*found) if all(found) else set()

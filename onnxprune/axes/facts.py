@@ -1,0 +1,65 @@
+"""What a rule can say about the axes of one operator. Facts are data: no masks, no mutation, no order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from onnxprune.node import Array, Axis, Tensor
+
+__all__ = ["Approximate", "Either", "Fact", "Facts", "Pin", "Tie", "at"]
+
+
+@dataclass(frozen=True)
+class Tie:
+    """Slot j of ``b`` and slot ``shift + (j // repeat) % modulo`` of ``a`` live or die together, for every j."""
+
+    a: Axis
+    b: Axis
+    shift: int = 0
+    repeat: int = 1
+    modulo: int | None = None
+
+    def slots(self, size: int) -> Array:
+        """The slots of ``a`` that the ``size`` slots of ``b`` are tied to."""
+        index = np.arange(size) // self.repeat
+        return self.shift + (index if self.modulo is None else index % self.modulo)
+
+
+@dataclass(frozen=True)
+class Pin:
+    """No slot of the axis can be cut."""
+
+    axis: Axis
+    why: str
+
+
+@dataclass(frozen=True)
+class Approximate:
+    """Slots of the axis can be cut, but the function changes beyond the removed channels."""
+
+    axis: Axis
+    why: str
+
+
+@dataclass(frozen=True)
+class Either:
+    """Alternatives of which each is sound; which one is taken decides only how much can be cut.
+
+    An option is one tie, and the axes that are then kept whole.
+    """
+
+    options: tuple[tuple[Tie, tuple[Axis, ...]], ...]
+    why: str
+
+
+Fact: TypeAlias = Tie | Pin | Approximate | Either
+Facts: TypeAlias = Iterator[Fact]
+
+
+def at(tensor: Tensor, dim: int) -> Axis:
+    """Dimension ``dim`` of a tensor of known rank, counted from the end when negative."""
+    return Axis(tensor.name, dim % (tensor.rank or 1))

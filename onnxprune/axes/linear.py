@@ -1,0 +1,60 @@
+"""The operators that sum over channels with constant weights, seen in one way: Conv, Gemm, MatMul."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnxprune.node import Axis, Node, Tensor
+
+__all__ = ["OPERATORS", "Linear", "linear"]
+
+OPERATORS = ("Conv", "Gemm", "MatMul")
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """``y = weight · x + bias``: ``rows`` is the weight's dimension of outputs, ``columns`` that of inputs.
+
+    With ``groups`` > 1 (Conv), each group of rows reads its own ``columns`` consecutive channels of x.
+    """
+
+    node: Node
+    x: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    y: Tensor
+    rows: int
+    columns: int
+    groups: int = 1
+
+    @property
+    def made(self) -> Axis:
+        """The weight's axis whose slots make output channels."""
+        return Axis(self.weight.name, self.rows)
+
+    @property
+    def read(self) -> Axis:
+        """The weight's axis whose slots read input channels: a zero slot silences what it reads."""
+        return Axis(self.weight.name, self.columns)
+
+    @property
+    def channels(self) -> int:
+        """The dimension of x and y that holds channels."""
+        return 1 if self.node.op == "Conv" else -1
+
+
+def linear(node: Node) -> Linear | None:
+    """The node as a linear operator with a constant weight; None when it is not one."""
+    if node.domain or node.op not in OPERATORS or len(node.inputs) < 2:
+        return None
+    x, weight, bias = node.input(0), node.input(1), node.input(2)
+    if x is None or weight is None or not weight.constant or x.constant or weight.rank is None or weight.rank < 2:
+        return None
+    if node.op == "Conv":
+        return Linear(node, x, weight, bias, node.y(), 0, 1, int(node.attrs.get("group", 1)))
+    if node.op == "Gemm":
+        if node.attrs.get("transA", 0):
+            return None
+        rows = 0 if node.attrs.get("transB", 0) else 1
+        return Linear(node, x, weight, bias, node.y(), rows, 1 - rows)
+    return Linear(node, x, weight, None, node.y(), weight.rank - 1, weight.rank - 2)
