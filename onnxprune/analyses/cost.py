@@ -1,0 +1,219 @@
+"""What a network costs: parameters, multiply-accumulates (MACs), bytes, and the peak of its activations.
+
+A cost is a multilinear polynomial of sizes: Σ coefficient · Π size(axis). The MACs of a convolution are
+(outputs · kernel) · rows · columns, so a planner can ask what a smaller network would cost without building it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from onnxprune.axes.linear import linear
+from onnxprune.model import Model
+from onnxprune.node import Axis, Node, Tensor
+from onnxprune.passes import Analysis, Context
+from onnxprune.shapes import concrete
+
+__all__ = ["Cost", "Kind", "NodeCost", "NodeCosts", "Polynomial", "Stats", "Term", "Totals"]
+
+Kind: TypeAlias = Literal["macs", "params", "bytes"]
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Term:
+    """``coefficient · Π sizes``: the cost of the node or constant named by ``where``."""
+
+    where: str
+    coefficient: float
+    factors: tuple[Hashable, ...] = ()
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """A cost as a function of sizes, and the sizes as they are."""
+
+    terms: tuple[Term, ...]
+    sizes: Mapping[Hashable, int]
+
+    def total(self) -> float:
+        """The cost at the present sizes."""
+        return sum(t.coefficient * math.prod(self.sizes[f] for f in t.factors) for t in self.terms)
+
+
+@dataclass(frozen=True)
+class Cost(Analysis[Polynomial]):
+    """One kind of cost of the whole network, in MACs, parameters or bytes of weights."""
+
+    kind: Kind
+    uses = ("shapes",)
+
+    def compute(self, model: Model, ctx: Context) -> Polynomial:
+        """Terms by node (MACs) or by constant (parameters, bytes)."""
+        terms = _macs(model, ctx.shapes) if self.kind == "macs" else _weights(model, self.kind)
+        tensors = {axis.tensor for t in terms for axis in t.factors if isinstance(axis, Axis)}
+        sizes = {axis: size for name in tensors for axis, size in _sizes(model.tensor(name)).items()}
+        return Polynomial(terms, sizes)
+
+
+def _sizes(tensor: Tensor) -> dict[Hashable, int]:
+    return {axis: tensor.size(axis.dim) or 1 for axis in tensor.axes()}
+
+
+def _weights(model: Model, kind: str) -> tuple[Term, ...]:
+    counted = [t for t in model.constants if kind == "bytes" or _is_parameter(t)]
+    return tuple(Term(t.name, _itemsize(t) if kind == "bytes" else 1, t.axes()) for t in counted)
+
+
+def _is_parameter(tensor: Tensor) -> bool:
+    """Weights, biases and statistics, but not indices, shapes, masks and text."""
+    return tensor.dtype is not None and tensor.dtype.kind not in "ObUSM" and tensor.dtype != np.int64
+
+
+def _itemsize(tensor: Tensor) -> float:
+    dtype = tensor.dtype
+    if dtype is None or dtype.kind == "O":
+        return 0
+    return 0.5 if "int4" in dtype.name or "float4" in dtype.name else dtype.itemsize
+
+
+def _macs(model: Model, inputs: Shapes) -> tuple[Term, ...]:
+    shapes = concrete(model, inputs)
+    return tuple(COUNTERS[n.kind](n, shapes) for n in model.nodes if n.kind in COUNTERS)
+
+
+def _conv(node: Node, shapes: Shapes) -> Term:
+    """Every output position applies the whole kernel; a transposed convolution does so at every input position."""
+    x, w, y = (shapes[t.name] for t in (node.x(0), node.x(1), node.y()))
+    batch, *positions = (y[0], *y[2:]) if node.op == "Conv" else (x[0], *x[2:])
+    return Term(node.name, math.prod((batch, *positions, *w[2:])), node.x(1).axes()[:2])
+
+
+def _matmul(node: Node, shapes: Shapes) -> Term:
+    """Outputs times the length of the sum; a constant weight's axes are the factors."""
+    y = shapes[node.y().name]
+    if (view := linear(node)) is not None:
+        return Term(node.name, math.prod(y[:-1]), (view.made, view.read))
+    x = shapes[node.x().name]
+    return Term(node.name, math.prod(y) * (x[0] if node.op == "Gemm" and node.attrs.get("transA", 0) else x[-1]))
+
+
+def _recurrent(node: Node, shapes: Shapes) -> Term:
+    """Steps · batch · (gate rows · inputs + gate rows · hidden), for every direction."""
+    length, batch, *_ = shapes[node.x().name]
+    return Term(node.name, length * batch * (math.prod(shapes[node.x(1).name]) + math.prod(shapes[node.x(2).name])))
+
+
+def _einsum(node: Node, shapes: Shapes) -> Term:
+    """One multiply-accumulate for every combination of the indices."""
+    operands = str(node.attrs["equation"]).replace(" ", "").split("->")[0].split(",")
+    sizes: dict[str, int] = {}
+    for operand, tensor in zip(operands, node.inputs, strict=True):
+        if tensor is not None and "." not in operand:
+            sizes.update(zip(operand, shapes[tensor.name], strict=True))
+    return Term(node.name, math.prod(sizes.values()))
+
+
+def _attention(node: Node, shapes: Shapes) -> Term:
+    """Scores and their weighted sum: queries · keys · (query width + value width), over batch and heads."""
+    query, key, value = (shapes[node.x(i).name] for i in range(3))
+    return Term(node.name, math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1]))
+
+
+COUNTERS: dict[str, Callable[[Node, Shapes], Term]] = {
+    **dict.fromkeys(("Conv", "ConvTranspose"), _conv),
+    **dict.fromkeys(("Gemm", "MatMul"), _matmul),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
+    "Einsum": _einsum,
+    "Attention": _attention,
+}
+
+
+@dataclass(frozen=True)
+class NodeCost:
+    """The cost of one node: its MACs, the parameters and bytes of the constants it reads, the bytes it writes."""
+
+    node: str
+    op: str
+    macs: int
+    params: int
+    weight_bytes: int
+    activation_bytes: int
+
+
+@dataclass(frozen=True)
+class NodeCosts(Analysis[tuple[NodeCost, ...]]):
+    """The cost of every node, in the order of execution. A shared constant counts for each node that reads it."""
+
+    uses = ("shapes",)
+
+    def compute(self, model: Model, ctx: Context) -> tuple[NodeCost, ...]:
+        """Count node by node."""
+        shapes = concrete(model, ctx.shapes)
+        return tuple(_node_cost(model, node, shapes) for node in model.nodes)
+
+
+def _node_cost(model: Model, node: Node, shapes: Shapes) -> NodeCost:
+    read = {t.name: t for t in node.inputs if t is not None and t.constant}.values()
+    macs = Polynomial((COUNTERS[node.kind](node, shapes),), _factors(read)).total() if node.kind in COUNTERS else 0
+    return NodeCost(
+        node.name,
+        node.kind,
+        round(macs),
+        sum(t.elements() for t in read if _is_parameter(t)),
+        round(sum(t.elements() * _itemsize(t) for t in read)),
+        sum(_bytes(t, shapes) for t in node.outputs if t is not None),
+    )
+
+
+def _factors(tensors: object) -> dict[Hashable, int]:
+    return {axis: size for t in tensors for axis, size in _sizes(t).items()}  # type: ignore[attr-defined]
+
+
+def _bytes(tensor: Tensor, shapes: Shapes) -> int:
+    return math.prod(shapes[tensor.name]) * (tensor.dtype.itemsize if tensor.dtype is not None else 0)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The cost of a network. ``bytes`` counts the weights; a dynamic size counts as in ``Context.shapes``."""
+
+    params: int
+    macs: int
+    bytes: int
+    nodes: int
+    peak_activation_bytes: int
+
+    def to_dict(self) -> dict[str, int]:
+        """As it stands in the report."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Stats(Analysis[Totals]):
+    """The cost of the whole network in a few numbers."""
+
+    uses = ("shapes",)
+
+    def compute(self, model: Model, ctx: Context) -> Totals:
+        """Sum up the costs, and follow which activations are alive while each node runs."""
+        macs, params, weights = (round(model.get(Cost(kind), ctx).total()) for kind in ("macs", "params", "bytes"))
+        return Totals(params, macs, weights, len(model.nodes), _peak(model, concrete(model, ctx.shapes)))
+
+
+def _peak(model: Model, shapes: Shapes) -> int:
+    """The largest sum of activations alive at once when every one is freed after its last reader."""
+    last = {t.name: index for index, n in enumerate(model.nodes) for t in (*n.inputs, *n.captures) if t is not None}
+    last.update((t.name, len(model.nodes)) for t in model.outputs)
+    alive = {t.name: _bytes(t, shapes) for t in model.inputs if t.name in shapes}
+    peak = sum(alive.values())
+    for index, node in enumerate(model.nodes):
+        alive.update((t.name, _bytes(t, shapes)) for t in node.outputs if t is not None)
+        peak = max(peak, sum(alive.values()))
+        alive = {name: size for name, size in alive.items() if last.get(name, -1) > index}
+    return peak

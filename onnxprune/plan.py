@@ -1,0 +1,142 @@
+"""What to compress, and by how much: a pure function from candidates and budgets to a plan.
+
+The planner knows nothing of channels. A ``Candidate`` offers to make something smaller step by step; a budget bounds a
+cost, which is a polynomial of sizes; ``weakest_first`` takes the step that does the least harm per saved cost until
+every budget is met.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from onnxprune.analyses.cost import Polynomial, Term
+from onnxprune.model import Model
+from onnxprune.node import Array
+
+__all__ = ["Budget", "Candidate", "Plan", "uniform", "weakest_first"]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """An offer to make a network cheaper.
+
+    ``harm[k]`` is the harm done by the first k steps: it starts at 0, never falls, and is comparable across
+    candidates. Each step takes ``saves[q]`` from the size of quantity q. Only the amounts in ``steps`` (ascending,
+    from 0) may be chosen. ``apply(model, k)`` does it. A candidate that is taken rules out those in ``excludes``.
+    """
+
+    where: str
+    saves: Mapping[Hashable, int] = field(repr=False)
+    harm: Array = field(repr=False)
+    steps: Array = field(repr=False)
+    apply: Callable[[Model, int], None] = field(repr=False)
+    excludes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Budget:
+    """At most ``allowed`` of a cost may be left; ``name`` is how the user wrote it."""
+
+    name: str
+    cost: Polynomial
+    allowed: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How far to go with each candidate, what is then left of each budget's cost, and which budgets are missed."""
+
+    amounts: Mapping[str, int]
+    left: Mapping[str, float]
+    missed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return any(self.amounts.values())
+
+
+class _State:
+    """Sizes and amounts while a plan is made."""
+
+    def __init__(self, candidates: Sequence[Candidate], budgets: Sequence[Budget]) -> None:
+        self.budgets = budgets
+        self.candidates = {c.where: c for c in candidates}
+        self.amounts = dict.fromkeys(self.candidates, 0)
+        self.sizes: dict[Hashable, int] = {q: n for b in budgets for q, n in b.cost.sizes.items()}
+        self.left = {b.name: b.cost.total() for b in budgets}
+        self.terms = {c.where: [(b, _touched(b.cost, c.saves)) for b in budgets] for c in candidates}
+
+    def unmet(self) -> list[Budget]:
+        return [b for b in self.budgets if self.left[b.name] > b.allowed]
+
+    def price(self, where: str) -> tuple[float, int] | None:
+        """The least harm per saved cost that going further with a candidate has, and how far that is."""
+        c, now = self.candidates[where], self.amounts[where]
+        further = c.steps[c.steps > now]
+        saved = sum(self._saved(where, b, further - now) / b.cost.total() for b in self.unmet())
+        if not len(further) or not np.any(np.asarray(saved) > 0):
+            return None
+        with np.errstate(divide="ignore"):
+            price = np.where(saved > 0, (c.harm[further] - c.harm[now]) / saved, np.inf)
+        best = int(np.argmin(price))
+        return float(price[best]), int(further[best])
+
+    def _saved(self, where: str, budget: Budget, more: Array) -> Array:
+        c, terms = self.candidates[where], next(t for b, t in self.terms[where] if b is budget)
+        saved = np.zeros(len(more))
+        for term in terms:
+            own = [self.sizes[f] - c.saves.get(f, 0) * more for f in term.factors]
+            saved += term.coefficient * (math.prod(self.sizes[f] for f in term.factors) - math.prod(own))
+        return saved
+
+    def take(self, where: str, amount: int) -> None:
+        c, more = self.candidates[where], np.array([amount - self.amounts[where]])
+        for budget in self.budgets:
+            self.left[budget.name] -= float(self._saved(where, budget, more)[0])
+        for quantity, step in c.saves.items():
+            if quantity in self.sizes:
+                self.sizes[quantity] -= step * int(more[0])
+        self.amounts[where] = amount
+        for other in c.excludes & self.candidates.keys():
+            self.candidates[other] = Candidate(other, {}, np.zeros(1), np.zeros(1, int), c.apply)
+
+    def plan(self) -> Plan:
+        return Plan(dict(self.amounts), dict(self.left), tuple(b.name for b in self.unmet()))
+
+
+def _touched(cost: Polynomial, saves: Mapping[Hashable, int]) -> list[Term]:
+    return [t for t in cost.terms if any(f in saves for f in t.factors)]
+
+
+def weakest_first(candidates: Iterable[Candidate], budgets: Sequence[Budget]) -> Plan:
+    """Take steps in the order of least harm per saved share of the unmet budgets, until all are met or none is left.
+
+    As sizes shrink, a step saves less and less, so a price only rises: a price that is still the lowest when computed
+    anew is the lowest of all (lazy greedy evaluation, Minoux 1978). Ties go to the candidate that comes first.
+    """
+    state = _State(list(candidates), budgets)
+    queue: list[tuple[float, int, str, int]] = []
+    for unmet in iter(state.unmet, []):
+        queue = [(0.0, rank, where, 0) for rank, where in enumerate(state.candidates)]
+        while queue and state.unmet() == unmet:
+            _, rank, where, _ = heapq.heappop(queue)
+            if (offer := state.price(where)) is None:
+                continue
+            if queue and (offer[0], rank) > queue[0][:2]:
+                heapq.heappush(queue, (offer[0], rank, where, offer[1]))
+                continue
+            state.take(where, offer[1])
+            heapq.heappush(queue, (offer[0], rank, where, 0))
+        if not queue:
+            break
+    return state.plan()
+
+
+def uniform(candidates: Iterable[Candidate], share: float) -> Plan:
+    """Take of every candidate the largest permitted amount that is at most ``share`` of its steps."""
+    amounts = {c.where: int(max(k for k in c.steps if k <= share * (len(c.harm) - 1) + 1e-9)) for c in candidates}
+    return Plan(amounts, {})
