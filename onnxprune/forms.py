@@ -1,0 +1,89 @@
+"""How the values of each type are written: one form serves the command line, TOML and the help."""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from onnxprune.units import Amount, Share
+
+__all__ = ["Form", "form_of", "text_of"]
+
+_SWITCH = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
+_WORDS = {None: "none", True: "yes", False: "no"}
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is allowed and how it is read; ``bare`` is the text that a key without a value stands for."""
+
+    allowed: str
+    read: Callable[[str], object]
+    many: bool = False
+    bare: str | None = None
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(text)
+    return value
+
+
+def _switch(text: str) -> bool:
+    if text not in _SWITCH:
+        raise ValueError(text)
+    return _SWITCH[text]
+
+
+_FORMS: dict[object, Form] = {
+    bool: Form("yes or no", _switch, bare="yes"),
+    int: Form("a whole number", int),
+    float: Form("a number", _finite),
+    str: Form("a text", str),
+    Share: Form(Share.allowed, Share),
+    Amount: Form(Amount.allowed, Amount.parse),
+}
+
+
+def form_of(annotation: object) -> Form:
+    """The form for an annotation; raises TypeError where there is none."""
+    args = typing.get_args(annotation)
+    match typing.get_origin(annotation), args:
+        case None, _ if annotation in _FORMS:
+            return _FORMS[annotation]
+        case typing.Literal, _:
+            return _choice({text_of(value): value for value in args})
+        case types.UnionType | typing.Union, (inner, types.NoneType) | (types.NoneType, inner):
+            return _optional(form_of(inner))
+        case builtin, (inner, dots) if builtin is tuple and dots is ...:
+            return _list(form_of(inner))
+    raise TypeError(annotation)
+
+
+def _choice(choices: Mapping[str, object]) -> Form:
+    def read(text: str) -> object:
+        if text not in choices:
+            raise ValueError(text)
+        return choices[text]
+
+    return Form("one of " + ", ".join(choices), read)
+
+
+def _optional(inner: Form) -> Form:
+    if inner.many:
+        raise TypeError("an optional list")
+    return Form(f"{inner.allowed}, or none", lambda text: None if text == "none" else inner.read(text), bare=inner.bare)
+
+
+def _list(inner: Form) -> Form:
+    if inner.many:
+        raise TypeError("a list of lists")
+    return Form(f"{inner.allowed}; repeat it for more", inner.read, many=True)
+
+
+def text_of(value: object) -> str:
+    """The text that the form of the value's type reads as an equal value."""
+    return _WORDS[value] if value is None or isinstance(value, bool) else str(value)

@@ -1,0 +1,161 @@
+"""Dataclass fields are the only schema of options: text, TOML table and help are read off them.
+
+A value in TOML means what the same text means on the command line. Where there may be no value, ``none`` says so.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, field, fields
+from typing import Any, TypeAlias, TypeVar
+
+from onnxprune.errors import PassContractError, UsageError, unknown
+from onnxprune.forms import Form, form_of, text_of
+from onnxprune.grammar import parse_passes, quoted
+from onnxprune.units import Amount, Share
+
+__all__ = [
+    "Amount",
+    "Form",
+    "Share",
+    "build",
+    "forms",
+    "help_text",
+    "option",
+    "parse_passes",
+    "read",
+    "render",
+    "summary",
+    "to_table",
+]
+
+T = TypeVar("T")
+Scalar: TypeAlias = str | int | float | bool
+
+
+def option(default: T, help: str) -> T:
+    """A dataclass field with a default and a line of help."""
+    made: T = field(default=default, metadata={"help": help})
+    return made
+
+
+def forms(cls: type) -> dict[str, Form]:
+    """The form of each option; raises PassContractError for a type that no option can have."""
+    return _forms(cls, _fields(cls))
+
+
+def _forms(cls: type, names: Iterable[str]) -> dict[str, Form]:
+    try:
+        hints = typing.get_type_hints(cls)
+        return {name: form_of(hints[name]) for name in names}
+    except (NameError, TypeError) as error:
+        raise PassContractError(
+            f"{_label(cls)}: an option has a type that cannot be written ({error}); use bool, int, float, str, Share,"
+            " Amount or Literal, each perhaps with '| None', or a tuple[..., ...] of them, imported at run time"
+        ) from error
+
+
+def build(cls: type[T], values: Mapping[str, object]) -> T:
+    """The object that the values of a text or a TOML table describe."""
+    made = read(cls, values, _label(cls))
+    for name, declared in _fields(cls).items():
+        if name not in made and _default(declared) is MISSING:
+            raise UsageError(f"{_label(cls)}: option '{name}' is missing; it takes {forms(cls)[name].allowed}")
+    try:
+        return cls(**made)
+    except (UsageError, ValueError) as error:
+        raise UsageError(f"{_label(cls)}: {error}") from error
+
+
+def read(cls: type, values: Mapping[str, object], where: str) -> dict[str, Any]:
+    """Typed values for the options of ``cls`` that are given; ``where`` begins every message."""
+    if strange := [key for key in values if key not in _fields(cls)]:
+        raise UsageError(f"{where}: {unknown('option', strange[0], _fields(cls))}")
+    expected = _forms(cls, values)
+    return {key: _read(expected[key], value, f"{where}: option '{key}'") for key, value in values.items()}
+
+
+def _read(form: Form, value: object, where: str) -> object:
+    given = value if isinstance(value, list) else [value]
+    if form.many:
+        return tuple(_read_one(form, one, where) for one in given)
+    if len(given) > 1:
+        raise UsageError(f"{where} is given twice; it takes {form.allowed}")
+    if not given and form.bare is None:
+        raise UsageError(f"{where} has no value; it takes {form.allowed}")
+    return _read_one(form, given[0] if given else form.bare, where)
+
+
+def _read_one(form: Form, value: object, where: str) -> object:
+    try:
+        if not isinstance(value, Scalar):
+            raise ValueError(value)
+        return form.read(text_of(value))
+    except (UsageError, ValueError) as error:
+        raise UsageError(f"{where} cannot be {text_of(value)!r}; it takes {form.allowed}") from error
+
+
+def render(instance: object) -> str:
+    """The text form of a pass, with the options that differ from their defaults; ``shlex.quote`` it for a shell."""
+    words = [str(getattr(instance, "name", type(instance).__name__))]
+    for key, value in _changed(instance).items():
+        values = value if isinstance(value, tuple) else (value,)
+        words += [f"{key}={quoted(text_of(one))}" for one in values] or [key]
+    return ":".join(words)
+
+
+def to_table(instance: object) -> dict[str, Any]:
+    """The TOML table with the options that differ from their defaults."""
+    return {key: _toml(value) for key, value in _changed(instance).items()}
+
+
+def _toml(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_toml(one) for one in value]
+    return value if type(value) in (str, int, float, bool) else text_of(value)
+
+
+def _changed(instance: object) -> dict[str, object]:
+    values = {name: (getattr(instance, name), _default(declared)) for name, declared in _fields(type(instance)).items()}
+    return {name: value for name, (value, default) in values.items() if value != default}
+
+
+def summary(cls: type) -> str:
+    """The first line of the docstring."""
+    return _doc(cls).partition("\n")[0]
+
+
+def help_text(cls: type) -> str:
+    """What ``--help-pass`` prints: the docstring, then each option with its form, its default and its help."""
+    blocks = [f"{getattr(cls, 'name', cls.__name__)}: {_doc(cls)}"]
+    for name, form in forms(cls).items():
+        declared = _fields(cls)[name]
+        default = _default(declared)
+        state = "required" if default is MISSING else f"default: {_shown(default)}"
+        lines = [declared.metadata.get("help", ""), f"{form.allowed}; {state}"]
+        blocks.append(f"  {name}\n" + textwrap.indent("\n".join(filter(None, lines)), "      "))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _doc(cls: type) -> str:
+    doc = inspect.cleandoc(cls.__doc__ or "")
+    return "(no description)" if not doc or doc.startswith(f"{cls.__name__}(") else doc  # dataclass writes a signature
+
+
+def _shown(default: object) -> str:
+    return text_of(default) if not isinstance(default, tuple) else ", ".join(map(text_of, default)) or "empty"
+
+
+def _fields(cls: type) -> dict[str, Field[Any]]:
+    return {each.name: each for each in fields(cls) if each.init}
+
+
+def _default(declared: Field[Any]) -> object:
+    return declared.default if declared.default_factory is MISSING else declared.default_factory()
+
+
+def _label(cls: type) -> str:
+    return f"pass '{cls.name}'" if hasattr(cls, "name") else str(cls.__name__)

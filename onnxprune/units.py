@@ -1,0 +1,94 @@
+"""How much: a share of something, and the amount of a cost that may be left."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import ClassVar, Self
+
+from onnxprune.errors import UsageError
+
+__all__ = ["Amount", "Share"]
+
+_NUMBER = re.compile(r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?)\s*(%|K|M|G|ms|)")
+_COUNTS = {"G": Decimal(10**9), "M": Decimal(10**6), "K": Decimal(10**3)}
+_FACTORS = {"": Decimal(1), "ms": Decimal(1), "%": Decimal("0.01"), **_COUNTS}
+
+
+class Share(float):
+    """A part of a whole, above 0 and up to 1; ``Share("50%") == 0.5``."""
+
+    allowed: ClassVar[str] = "a share above 0% and up to 100%, as 50% or 0.5"
+
+    def __new__(cls, value: float | str) -> Self:
+        number, suffix = _split(str(value), cls.allowed)
+        share = float(number * _FACTORS[suffix])
+        if suffix not in ("", "%") or not 0 < share <= 1:
+            raise UsageError(f"'{value}' is not {cls.allowed}")
+        return super().__new__(cls, share)
+
+    def __str__(self) -> str:
+        return _percent(self)
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A budget: the part of a cost that may be left, relative to the original or absolute.
+
+    ``unit`` is ``"ms"`` for a time and empty otherwise.
+    """
+
+    value: float
+    relative: bool
+    unit: str = ""
+
+    allowed: ClassVar[str] = (
+        "an amount: above 0% and up to 100% of the original (50%, 0.5),"
+        " a count above 1 (300000, 1.2M; also K and G) or a time (8ms)"
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what no budget can be."""
+        if not 0 < self.value < math.inf or (self.relative and self.value > 1):
+            raise UsageError(f"'{self}' is not {self.allowed}")
+
+    @classmethod
+    def parse(cls, text: str | float) -> Self:
+        """The amount that ``50%``, ``0.5``, ``300000``, ``1.2M`` or ``8ms`` stands for."""
+        number, suffix = _split(str(text), cls.allowed)
+        relative = suffix == "%" or (suffix == "" and number <= 1)
+        if suffix == "" and not relative and number != number.to_integral_value():  # 1.5 may be a share gone wrong
+            raise UsageError(f"'{text}' is not {cls.allowed}")
+        return cls(float(number * _FACTORS[suffix]), relative, "ms" if suffix == "ms" else "")
+
+    def of(self, total: float) -> float:
+        """The absolute amount that is allowed where the original has ``total``."""
+        return self.value * total if self.relative else self.value
+
+    def __str__(self) -> str:
+        """The shortest text that ``parse`` reads as an equal amount."""
+        if self.relative:
+            return _percent(self.value)
+        exact = Decimal(str(self.value))
+        if self.unit:
+            return _plain(exact) + self.unit
+        if 1 < exact < _COUNTS["K"] and exact == exact.to_integral_value():
+            return _plain(exact)
+        suffix = next((suffix for suffix, scale in _COUNTS.items() if exact >= scale), "K")
+        return _plain(exact / _COUNTS[suffix]) + suffix
+
+
+def _split(text: str, allowed: str) -> tuple[Decimal, str]:
+    if (match := _NUMBER.fullmatch(text.strip())) is None:
+        raise UsageError(f"'{text}' is not {allowed}")
+    return Decimal(match[1]), match[2]
+
+
+def _percent(share: float) -> str:
+    return _plain(Decimal(float.__repr__(share)) * 100) + "%"
+
+
+def _plain(number: Decimal) -> str:
+    return f"{number.normalize():f}"
