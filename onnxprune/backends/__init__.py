@@ -1,0 +1,53 @@
+"""Where a finished model is compiled and run: the seam, and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import onnx
+
+from onnxprune.backends.targets import Target, load_target, target_names
+from onnxprune.node import Array
+
+__all__ = ["Artifact", "Backend", "Target", "load_target", "target_names"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """What was built for one target; with ``to_dict`` its row in the report."""
+
+    name: str
+    artifact: Path
+    bytes: int
+    emit: Literal["so"] = "so"
+    verified: Literal["host", "qemu", "none"] = "none"
+    max_abs_error: float | None = None
+    latency_ms: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row, in words that JSON has."""
+        return asdict(self) | {"artifact": str(self.artifact)}
+
+
+class Backend(Protocol):
+    """A compiler for models: ``onnxprune.backends.tvm`` is one."""
+
+    def unsupported(self, proto: onnx.ModelProto) -> list[tuple[str, str]]:
+        """The (operator, node) pairs that cannot be compiled, found without compiling."""
+
+    def build(
+        self, proto: onnx.ModelProto, target: Target, path: Path, shapes: Mapping[str, tuple[int, ...]]
+    ) -> Artifact:
+        """Compile a model, with its inputs fixed to ``shapes``, into the library ``path``."""
+
+    def runs_here(self, target: Target) -> bool:
+        """Whether this machine can run what was built for the target."""
+
+    def load(self, path: Path) -> Callable[[Sequence[Array]], list[Array]]:
+        """A library, ready to run on inputs in graph order."""
+
+    def verify(self, path: Path, proto: onnx.ModelProto, batches: Iterable[Mapping[str, Array]]) -> float:
+        """The largest absolute difference to onnxruntime's outputs."""

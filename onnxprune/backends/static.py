@@ -1,0 +1,77 @@
+"""A model whose inputs have fixed shapes, with all that follows from the shapes alone computed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+
+from onnxprune.errors import BackendError, unknown
+
+__all__ = ["fix_shapes", "graph_inputs"]
+
+
+def graph_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """The inputs a caller feeds, in order: old models list their weights among them."""
+    weights = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in weights]
+
+
+def fix_shapes(proto: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
+    """A copy of the model whose input shapes are static, with shape computations folded by onnxruntime.
+
+    Exporters write ``Shape -> Gather -> Concat -> Reshape`` for what is a constant once the input is known, and an
+    ``If`` on a rank; compilers want the constant and the branch.
+    """
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(proto)
+    fixed.ir_version = max(proto.ir_version, 4)  # since 4, weights need not be inputs, and then they are constants
+    inputs = graph_inputs(fixed.graph)
+    _check_names(shapes, inputs)
+    for value in inputs:
+        _fix(value, shapes.get(value.name))
+    del fixed.graph.input[:]
+    fixed.graph.input.extend(inputs)
+    return _folded(fixed)
+
+
+def _check_names(shapes: Mapping[str, tuple[int, ...]], inputs: list[onnx.ValueInfoProto]) -> None:
+    names = [value.name for value in inputs]
+    for name in shapes:
+        if name not in names:
+            raise BackendError(unknown("input", name, names))
+
+
+def _fix(value: onnx.ValueInfoProto, wanted: tuple[int, ...] | None) -> None:
+    tensor = value.type.tensor_type
+    known = [dim.dim_value or None for dim in tensor.shape.dim]
+    shape = tuple(known) if wanted is None else wanted
+    if None in shape or not (tensor.HasField("shape") or wanted is not None):
+        raise BackendError(f"input '{value.name}' has no fixed shape {_written(tensor)}; give its shape")
+    if tensor.HasField("shape") and not _agrees(known, shape):
+        raise BackendError(f"input '{value.name}' is {_written(tensor)} in the model and cannot be {list(shape)}")
+    tensor.shape.CopyFrom(onnx.TensorShapeProto(dim=[onnx.TensorShapeProto.Dimension(dim_value=d) for d in shape]))
+
+
+def _agrees(known: list[int | None], shape: tuple[int | None, ...]) -> bool:
+    return len(known) == len(shape) and all(a in (None, b) for a, b in zip(known, shape, strict=True))
+
+
+def _written(tensor: onnx.TypeProto.Tensor) -> str:
+    return f"[{', '.join(str(dim.dim_value or dim.dim_param or '?') for dim in tensor.shape.dim)}]"
+
+
+def _folded(proto: onnx.ModelProto) -> onnx.ModelProto:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC  # standard operators only
+    with tempfile.TemporaryDirectory(prefix="onnxprune-") as folder:
+        options.optimized_model_filepath = str(Path(folder, "model.onnx"))
+        try:
+            ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises a dozen classes with no common base
+            raise BackendError(f"onnxruntime refuses the model with fixed shapes: {error}") from error
+        return onnx.load(options.optimized_model_filepath)

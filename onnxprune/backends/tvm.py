@@ -1,0 +1,270 @@
+"""ONNX to machine code through TVM: Relax import, compilation to a shared library, running and checking it.
+
+TVM takes seconds to import, so it is imported inside functions. What it prints on its way is logged at DEBUG level.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from onnxprune.backends import Artifact
+from onnxprune.backends.link import find_linker, link_shared
+from onnxprune.backends.static import fix_shapes
+from onnxprune.backends.targets import Target
+from onnxprune.errors import BackendError
+from onnxprune.node import Array
+from onnxprune.runtime import Session
+
+if TYPE_CHECKING:
+    from tvm.ir import IRModule
+    from tvm.runtime import Executable, Module
+    from tvm.target import Target as TvmTarget
+
+__all__ = ["Program", "build", "load", "run", "runs_here", "unsupported", "verify"]
+
+log = logging.getLogger(__name__)
+
+WAY_OUT = "leave out the target and run model.onnx with onnxruntime"
+
+CONTRIB = frozenset({"Attention", "BiasGelu", "EmbedLayerNormalization", "FastGelu", "SkipLayerNormalization"})
+
+# What an operator in the frontend's table cannot do all the same.
+REFUSED: Mapping[str, Callable[[onnx.NodeProto], bool]] = {
+    "DequantizeLinear": lambda node: _integer(node, "block_size") != 0,
+    "MaxPool": lambda node: len(node.output) > 1,
+    "QuantizeLinear": lambda node: _integer(node, "block_size") != 0,
+    "Slice": lambda node: len(node.input) < 3,  # opset 9 and older: bounds in attributes
+    "TopK": lambda node: _integer(node, "sorted", 1) == 0,
+}
+
+# LLVM lists hints on speed among a processor's features: code runs without them.
+TUNING = (
+    *("allow-light-256", "enable-", "ermsb", "false-deps-", "fast-", "faster-", "fuse-", "idiv", "no-bypass-"),
+    *("predictable-select", "prefer-", "sbb-dep", "slow-", "tuning-", "use-"),
+)
+
+
+def unsupported(proto: onnx.ModelProto) -> list[tuple[str, str]]:
+    """The (operator, node name) pairs that TVM's ONNX frontend lacks, in graph order, subgraphs included."""
+    from tvm.relax.frontend.onnx import onnx_frontend
+
+    table = frozenset(onnx_frontend._get_convert_map())
+    local = {(function.domain, function.name) for function in proto.functions}
+    bodies = [proto.graph.node, *(function.node for function in proto.functions)]
+    nodes = (node for body in bodies for node in _every_node(body))
+    return [
+        (node.op_type, node.name or node.output[0])
+        for node in nodes
+        if (node.domain, node.op_type) not in local and not _convertible(node, table)
+    ]
+
+
+def build(proto: onnx.ModelProto, target: Target, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Artifact:
+    """Compile a model, with its inputs fixed to ``shapes``, into the library ``path``.
+
+    The library has ``main(inputs in graph order)``; the weights are inside. ``path`` appears whole or not at all.
+    """
+    linker = find_linker(target)
+    fixed = fix_shapes(proto, shapes)
+    if missing := unsupported(fixed):
+        raise BackendError(_refusal(missing))
+    with _quiet():
+        executable = _compile(_import(fixed), target)
+    _export(executable, linker, path)
+    return Artifact(name=target.name, artifact=path, bytes=path.stat().st_size)
+
+
+def runs_here(target: Target) -> bool:
+    """Whether this machine has every processor feature that code for the target may use."""
+    from tvm.target import codegen
+
+    if target.foreign:
+        return False
+    here = Target(name="host", triple=target.triple)
+    needs, has = (codegen.llvm_get_cpu_features(_tvm_target(t)) for t in (target, here))
+    return all(feature in has or feature.startswith(TUNING) for feature in needs)
+
+
+class Program:
+    """A compiled library, loaded: call it with inputs in graph order, as often as needed."""
+
+    def __init__(self, path: Path) -> None:
+        """Load a library that was built for this machine."""
+        import tvm
+
+        self.path = path
+        try:
+            self._main = tvm.relax.VirtualMachine(_load_module(path), tvm.cpu())["main"]
+        except Exception as error:
+            raise BackendError(f"{path} cannot be loaded here: {_reason(error)}; build it for target 'host'") from error
+
+    def __call__(self, feeds: Sequence[Array]) -> list[Array]:
+        """The outputs, in graph order."""
+        import tvm
+
+        try:
+            result = self._main(*(tvm.runtime.tensor(np.asarray(feed)) for feed in feeds))
+        except Exception as error:
+            given = ", ".join(f"{feed.dtype}{list(feed.shape)}" for feed in feeds)
+            raise BackendError(f"{self.path} does not run on inputs {given}: {_reason(error)}") from error
+        outputs = [result] if isinstance(result, tvm.runtime.Tensor) else result
+        return [output.numpy() for output in outputs]
+
+
+def load(path: Path) -> Program:
+    """A library, ready to run."""
+    return Program(path)
+
+
+def run(path: Path, feeds: Sequence[Array]) -> list[Array]:
+    """The outputs of a library for one set of inputs, both in graph order."""
+    return load(path)(feeds)
+
+
+def verify(path: Path, proto: onnx.ModelProto, batches: Iterable[Mapping[str, Array]]) -> float:
+    """The largest absolute difference to onnxruntime's outputs; inputs must have the shapes compiled for."""
+    session, program = Session(proto), load(path)
+    worst = 0.0
+    for batch in batches:
+        outputs = program([batch[name] for name in session.inputs])
+        worst = max(worst, *map(_distance, outputs, session(batch)))
+    return worst
+
+
+def _every_node(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                yield from _every_node(graph.node)
+
+
+def _convertible(node: onnx.NodeProto, table: frozenset[str]) -> bool:
+    """The frontend looks at the operator's name alone: a name of another domain would become something else."""
+    standard = node.domain in ("", "ai.onnx")
+    if (node.op_type in CONTRIB) == standard or not (standard or node.domain == "com.microsoft"):
+        return False
+    refused = REFUSED.get(node.op_type)
+    return node.op_type in table and not (refused and refused(node))
+
+
+def _integer(node: onnx.NodeProto, name: str, default: int = 0) -> int:
+    return next((attribute.i for attribute in node.attribute if attribute.name == name), default)
+
+
+def _refusal(missing: Sequence[tuple[str, str]]) -> str:
+    shown = ", ".join(f"{op} ('{name}')" if name else op for op, name in missing[:5])
+    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    return f"TVM cannot compile {shown}{more}; {WAY_OUT}"
+
+
+def _import(proto: onnx.ModelProto) -> IRModule:
+    from tvm.relax.frontend.onnx import from_onnx
+
+    try:
+        return from_onnx(proto)
+    except Exception as error:
+        raise _failure("TVM cannot import the model", error) from error
+
+
+def _compile(module: IRModule, target: Target) -> Executable:
+    import tvm
+
+    try:
+        return tvm.compile(module, _tvm_target(target))
+    except Exception as error:
+        raise _failure(f"TVM cannot compile the model for target '{target.name}'", error) from error
+
+
+def _tvm_target(target: Target) -> TvmTarget:
+    import tvm
+    from tvm.target import codegen
+
+    words = {"kind": "llvm", "mtriple": target.triple, "mcpu": target.cpu or codegen.llvm_get_system_cpu()}
+    return tvm.target.Target({**words, "num-cores": target.cores, "mattr": list(target.features)})
+
+
+def _export(executable: Executable, linker: Sequence[str], path: Path) -> None:
+    def link(output: str, objects: Sequence[str], **_: object) -> None:
+        link_shared(linker, output, objects)
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            whole = Path(folder, path.name)
+            executable.export_library(str(whole), fcompile=link)
+            whole.replace(path)
+    except OSError as error:
+        raise BackendError(f"cannot write {path}: {error}") from error
+
+
+def _load_module(path: Path) -> Module:
+    """Load a copy: the loader keeps what it has loaded, and takes a path seen before for that, even if rewritten."""
+    import tvm
+
+    with tempfile.TemporaryDirectory(prefix="onnxprune-") as folder:
+        return tvm.runtime.load_module(shutil.copy(path, Path(folder, "model.so")))
+
+
+def _distance(got: Array, want: Array) -> float:
+    if got.shape != want.shape:
+        raise BackendError(
+            f"an output has shape {list(got.shape)}, onnxruntime's {list(want.shape)}: a bug in the backend"
+        )
+    with np.errstate(invalid="ignore"):  # inf - inf, where both are the same
+        difference = np.abs(got.astype(np.float64) - want.astype(np.float64))
+    same = (got == want) | ((got != got) & (want != want))
+    return float(np.nan_to_num(np.where(same, 0, difference), nan=np.inf, posinf=np.inf).max(initial=0))
+
+
+def _failure(what: str, error: Exception) -> BackendError:
+    """The error to raise; the traceback goes to the log, as it keeps alive a half-built graph that dies noisily."""
+    log.debug("%s", what, exc_info=error)
+    node = _culprit(error)
+    where = f" at {node.op_type} ('{node.name or node.output[0]}')" if node is not None else ""
+    error.__traceback__ = None
+    return BackendError(f"{what}{where}: {_reason(error)}; {WAY_OUT}")
+
+
+def _culprit(error: BaseException) -> onnx.NodeProto | None:
+    """The node at which the frontend stopped: its loop over the nodes is a frame of the traceback."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "_construct_nodes":
+            node: onnx.NodeProto | None = trace.tb_frame.f_locals.get("node")
+            return node
+        trace = trace.tb_next
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300].rstrip(".") if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what TVM prints, from Python or C++, off the terminal."""
+    with tempfile.TemporaryFile() as noise, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        stderr = os.dup(2)
+        os.dup2(noise.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            noise.seek(0)
+            log.debug("%s", noise.read().decode(errors="replace"))
