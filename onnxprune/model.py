@@ -270,7 +270,7 @@ class Model:
 
     def fresh_name(self, stem: str) -> str:
         """A name that no tensor and no node has: ``stem`` itself when it is free."""
-        taken = self._nodes().keys() | self._constants.keys() | {t.name for n in self.nodes for t in n.tensors()}
+        taken = self._wires.keys() | self._constants.keys() | self._variables.keys()
         return next(n for n in (stem, *(f"{stem}_{k}" for k in range(1, len(taken) + 2))) if n not in taken)
 
     def skip(self, where: str, why: str) -> None:

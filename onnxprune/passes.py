@@ -27,9 +27,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Changed:
-    """The model was changed; ``note`` says how, in one line."""
+    """The model was changed; ``note`` says how, in one line, ``missed`` which goals were out of reach, and why."""
 
     note: str
+    missed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

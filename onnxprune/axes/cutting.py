@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from onnxprune.axes.linear import OPERATORS
+from onnxprune.axes.linear import OPERATORS, linear
 from onnxprune.axes.rules import refitted
 from onnxprune.errors import PassError
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 
-__all__ = ["Spec", "cut", "silenced"]
+__all__ = ["Spec", "cut", "removed", "silenced"]
 
 Spec = Mapping[str, Mapping[int, list[int]]]
 
@@ -32,34 +32,42 @@ def cut(model: Model, doomed: Mapping[Axis, Array]) -> None:
     def size(axis: Axis) -> int:
         return len(left[axis]) if axis in left else int(shapes[axis.tensor][axis.dim] or 0)
 
-    for name in dict.fromkeys(axis.tensor for axis in left):
-        tensor = model.tensor(name)
-        if tensor.constant:
-            value = tensor.value()
-            for axis in (a for a in tensor.axes() if a in left):
-                value = np.take(value, left[axis], axis.dim)
-            model.put(name, value)
+    tensors = [model.tensor(name) for name in dict.fromkeys(axis.tensor for axis in left)]
+    for tensor in (t for t in tensors if t.constant):
+        value = tensor.value()
+        for axis in (a for a in tensor.axes() if a in left):
+            value = np.take(value, left[axis], axis.dim)
+        model.put(tensor.name, value)
     for axis, kept in left.items():
         model.provenance.keep(axis, sizes[axis], kept)
     for node in touched:
         refitted(model, node, size)
 
 
+def removed(model: Model) -> dict[str, dict[int, list[int]]]:
+    """The prune spec: the removed slots of every axis of every constant, in names and slots of the input file."""
+    return model.provenance.removed(
+        {t.name: tuple(t.size(d) or 0 for d in range(t.rank or 0)) for t in model.constants}
+    )
+
+
 def silenced(model: Model, spec: Spec) -> Model:
     """A copy of the original in which the removed channels have no effect, nothing being removed.
 
-    ``spec`` is the prune spec (``prune.json``). Every weight of a Conv, Gemm or MatMul, directly or through constant
-    nodes, gets zeros in its removed slots: what was removed is then read with weight zero.
+    ``spec`` is the prune spec (``prune.json``). In every weight of a Conv, Gemm or MatMul the removed slots of the axis
+    that reads channels become zero; in a weight that constant nodes compute, those of all axes.
     """
     result = model.copy()
     for node in result.nodes:
-        weight = node.input(1) if node.op in OPERATORS and not node.domain else None
-        for name in _constants_behind(result, weight.name) if weight is not None else ():
+        if node.op not in OPERATORS or node.domain or (weight := node.input(1)) is None:
+            continue
+        view = linear(node)
+        for name in _constants_behind(result, weight.name) & spec.keys():
+            dims = [d for d in spec[name] if view is None or int(d) == view.columns]
             value = np.array(result.tensor(name).value())
-            for dim, slots in spec.get(name, {}).items():
-                value[(slice(None),) * int(dim) + (slots,)] = 0
-            if name in spec:
-                result.put(name, value)
+            for dim in dims:
+                value[(slice(None),) * int(dim) + (spec[name][dim],)] = 0
+            result.put(name, value)
     return result
 
 
