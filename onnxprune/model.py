@@ -180,17 +180,18 @@ class Model:
 
     def put(self, name: str, value: Array) -> None:
         """Give a constant a new value (or make one of that name): every node that reads it sees the new one."""
-        self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        self._constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
         self._touch()
 
     def freeze(self, name: str, value: Array) -> None:
         """Turn a computed tensor into a constant under its own name; its producer goes when nothing else needs it."""
-        node = self.producer(name)
-        if node is not None:
-            wired = self._wires[node.name]
-            wired.outputs[:] = [gs.Variable("") if t.name == name else t for t in wired.outputs]
+        for wired in list(self._variables[name].inputs):
+            for index, tensor in enumerate(wired.outputs):
+                if tensor.name == name:
+                    wired.outputs[index] = gs.Variable("")
             if all(not t.name for t in wired.outputs):
-                self.drop(node)
+                self._remove(wired)
+        self.provenance.adopt(name, value.shape)
         self.put(name, value)
 
     def set_attribute(self, node: Node, name: str, value: Any) -> None:
@@ -210,6 +211,8 @@ class Model:
         for _ in range(real, index + 1):
             wired.inputs.insert(real, gs.Variable(""))
         wired.inputs[index] = self._variable(name)
+        if wired.inputs[index].inputs:  # computed, perhaps by a node that stands further down
+            self._graph.toposort()
         self._touch()
 
     def set_output(self, node: Node, index: int, name: str) -> None:
@@ -243,13 +246,7 @@ class Model:
 
     def drop(self, node: Node) -> None:
         """Remove a node. Its outputs are left without a producer: rewire or replace them."""
-        wired = self._wires[node.name]
-        wired.inputs.clear()
-        wired.outputs.clear()
-        position = next(i for i, n in enumerate(self._graph.nodes) if n is wired)  # graphsurgeon compares by look
-        del self._graph.nodes[position]
-        del self._node_protos[node.name], self._captured[node.name], self._wires[node.name]
-        self._touch()
+        self._remove(self._wires[node.name])
 
     def sweep(self) -> int:
         """Remove nodes whose results nobody reads, and unread constants; how many of both went."""
@@ -271,6 +268,7 @@ class Model:
     def fresh_name(self, stem: str) -> str:
         """A name that no tensor and no node has: ``stem`` itself when it is free."""
         taken = self._wires.keys() | self._constants.keys() | self._variables.keys()
+        taken |= {name for held in self._node_protos.values() for name in border.inner_names(held)}
         return next(n for n in (stem, *(f"{stem}_{k}" for k in range(1, len(taken) + 2))) if n not in taken)
 
     def skip(self, where: str, why: str) -> None:
@@ -283,6 +281,14 @@ class Model:
         self._graph = gs.import_onnx(wiring)
         self._wires = {n.name: n for n in self._graph.nodes}
         self._variables: dict[str, gs.Variable] = dict(self._graph.tensors())
+
+    def _remove(self, wired: gs.Node) -> None:
+        wired.inputs.clear()
+        wired.outputs.clear()
+        position = next(i for i, n in enumerate(self._graph.nodes) if n is wired)  # graphsurgeon compares by look
+        del self._graph.nodes[position]
+        del self._node_protos[wired.name], self._captured[wired.name], self._wires[wired.name]
+        self._touch()
 
     def _touch(self) -> None:
         self._types, self._views = None, None

@@ -1,7 +1,7 @@
 """Where every slot came from: current slot → slot of a tensor of the input file.
 
-A current axis may stem from several axes of a tensor of the file (a constant that was reshaped from 16×4×4 to 256 in
-the graph, then folded): each is a ``Source``. A slot of the file is *removed* when no current slot stems from it.
+A pass that keeps a tensor keeps its name, so an axis never recorded stems from itself. A slot of the file is *removed*
+when no current slot stems from it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Provenance:
     """The map of one model. An axis never recorded stems from itself, slot by slot."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        self._shapes = dict(shapes)  # of the constants in the input file
+        self._shapes = dict(shapes)  # of the constants, as in the input file
         self._sources: dict[Axis, tuple[Source, ...]] = {}
 
     def copy(self) -> Provenance:
@@ -45,6 +45,10 @@ class Provenance:
         """The slots of the same axis in the input file, None when the axis does not stem from itself."""
         own = [s.slots for s in self.sources(axis, size) if s.axis == axis]
         return own[0] if own else None
+
+    def adopt(self, name: str, shape: tuple[int, ...]) -> None:
+        """A tensor that the input file computes has become a constant of that shape, under its own name."""
+        self._shapes.setdefault(name, shape)
 
     def record(self, axis: Axis, sources: tuple[Source, ...]) -> None:
         """Say where an axis came from; no source at all says that it is new."""

@@ -8,9 +8,10 @@ import numpy as np
 
 from onnxprune.axes.linear import OPERATORS, linear
 from onnxprune.axes.rules import refitted
+from onnxprune.constants import constants_behind
 from onnxprune.errors import PassError
 from onnxprune.model import Model
-from onnxprune.node import Array, Axis
+from onnxprune.node import Array, Axis, Node
 
 __all__ = ["Spec", "cut", "removed", "silenced"]
 
@@ -57,26 +58,30 @@ def silenced(model: Model, spec: Spec) -> Model:
     ``spec`` is the prune spec (``prune.json``). In every weight of a Conv, Gemm or MatMul the removed slots of the axis
     that reads channels become zero; in a weight that constant nodes compute, those of all axes.
     """
-    result = model.copy()
-    for node in result.nodes:
-        if node.op not in OPERATORS or node.domain or (weight := node.input(1)) is None:
-            continue
-        view = linear(node)
-        for name in _constants_behind(result, weight.name) & spec.keys():
+    result, behind = model.copy(), constants_behind(model)
+    for node in [n for n in result.nodes if n.op in OPERATORS and not n.domain]:
+        view, weight = linear(node), node.x(1)
+        for name in behind.get(weight.name, frozenset()) & spec.keys():
             dims = [d for d in spec[name] if view is None or int(d) == view.columns]
             value = np.array(result.tensor(name).value())
-            for dim in dims:
-                value[(slice(None),) * int(dim) + (spec[name][dim],)] = 0
+            value *= _mask(value.shape, {dim: spec[name][dim] for dim in dims}).astype(value.dtype)
             result.put(name, value)
+        if not weight.constant and weight.name in spec:
+            _mask_input(result, node, spec[weight.name])
     return result
 
 
-def _constants_behind(model: Model, name: str) -> set[str]:
-    """The constants from which a tensor is computed, if it is computed from constants alone (else none)."""
-    if model.tensor(name).constant:
-        return {name}
-    node = model.producer(name)
-    if node is None or not node.inputs:
-        return set()
-    found = [_constants_behind(model, t.name) for t in node.inputs if t is not None]
-    return set().union(*found) if all(found) else set()
+def _mask(shape: tuple[int, ...], gone: Mapping[int, list[int]]) -> Array:
+    mask = np.ones(shape, bool)
+    for dim, slots in gone.items():
+        mask[(slice(None),) * int(dim) + (slots,)] = False
+    return mask
+
+
+def _mask_input(model: Model, node: Node, gone: Mapping[int, list[int]]) -> None:
+    weight = node.x(1)
+    mask, masked = model.fresh_name(f"{weight.name}_mask"), model.fresh_name(f"{weight.name}_masked")
+    shape = tuple(weight.size(d) or 0 for d in range(weight.rank or 0))
+    model.put(mask, _mask(shape, gone).astype(weight.dtype))
+    model.insert("Mul", [weight.name, mask], [masked], name=masked)
+    model.set_input(node, 1, masked)

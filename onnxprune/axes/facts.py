@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxprune.node import Array, Axis, Tensor
 
-__all__ = ["Approximate", "Either", "Fact", "Facts", "Pin", "Tie", "at"]
+__all__ = ["Approximate", "Either", "Fact", "Facts", "Pin", "Tie", "at", "axes"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,18 @@ Fact: TypeAlias = Tie | Pin | Approximate | Either
 Facts: TypeAlias = Iterator[Fact]
 
 
+def axes(fact: Fact) -> list[Axis]:
+    """Every axis that a fact names."""
+    if isinstance(fact, Pin | Approximate):
+        return [fact.axis]
+    if isinstance(fact, Either):
+        return [axis for tie, whole in fact.options for axis in (tie.a, tie.b, *whole)]
+    return [fact.a, fact.b]
+
+
 def at(tensor: Tensor, dim: int) -> Axis:
-    """Dimension ``dim`` of a tensor of known rank, counted from the end when negative."""
-    return Axis(tensor.name, dim % (tensor.rank or 1))
+    """Dimension ``dim`` of a tensor of known rank, counted from the end when negative; ValueError when it has none."""
+    rank = tensor.rank or 0
+    if not -rank <= dim < rank:
+        raise ValueError(f"'{tensor.name}' has no axis {dim}")
+    return Axis(tensor.name, dim % rank)

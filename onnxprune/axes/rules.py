@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import TypeAlias
 
-from onnxprune.axes.facts import Fact, Facts, Pin
+from onnxprune.axes.facts import Fact, Facts, Pin, axes
 from onnxprune.model import Model
 from onnxprune.node import Axis, Node
 
@@ -24,7 +24,8 @@ FAMILIES = ("conv", "elementwise", "matmul", "norm", "pool", "shape")
 def rule(*kinds: str) -> Callable[[Rule], Rule]:
     """Register a function as the rule of operators: it is given a node of known ranks and yields facts.
 
-    A rule that raises ValueError pins every axis of the node, with the error as the reason.
+    A rule that raises ValueError pins every axis of the node, with the error as the reason; an axis of which it says
+    nothing is pinned too.
     """
 
     def register(function: Rule) -> Rule:
@@ -73,9 +74,12 @@ def facts_of(node: Node) -> Iterable[Fact]:
     if unranked:
         return list(_pins(node, f"{where}: the rank of '{unranked[0]}' is unknown"))
     try:
-        return list(found(node))
+        facts = list(found(node))
     except ValueError as error:
         return list(_pins(node, f"{where}: {error}"))
+    named = {axis for fact in facts for axis in axes(fact)}
+    silent = [axis for t in node.tensors() for axis in t.axes() if axis not in named and t.size(axis.dim) != 1]
+    return [*facts, *(Pin(axis, f"kept whole by {where}") for axis in dict.fromkeys(silent))]
 
 
 def _pins(node: Node, why: str) -> Facts:

@@ -80,6 +80,14 @@ def squeeze(node: Node) -> Facts:
     yield from (Pin(at(wide, d), f"kept for {node.op} '{node.name}'") for d in sorted(gone))
 
 
+@refit("Squeeze")
+def squeeze_axes(model: Model, node: Node, size: Size) -> None:
+    """Write the axes out where they are all those of size 1: after a cut there may be more of them."""
+    if node.setting("axes", 1) is None:
+        axes = [d for d in range(node.x().rank or 0) if node.x().size(d) == 1]
+        model.set_attribute(node, "axes", axes) if node.opset < 13 else _set_constant(model, node, 1, axes)
+
+
 @rule("Flatten", "Reshape")
 def reshape(node: Node) -> Facts:
     """Runs of axes are merged into one axis, or one is split into several; row-major order is kept."""
@@ -149,10 +157,12 @@ def _marked(side: list[tuple[int, int | str | None]]) -> tuple[int, int]:
 def reshape_target(model: Model, node: Node, size: Size) -> None:
     """Write the new sizes into the target; −1 and 0 stay where they still say the right thing."""
     x, y, target = node.x(), node.y(), node.x(1).value()
-    new = []
-    for dim, wanted in enumerate(int(t) for t in target):
-        old = y.size(dim)
-        cut = old is not None and size(Axis(y.name, dim)) != old
-        new.append(size(Axis(y.name, dim)) if cut and wanted != -1 else wanted)
-    if new != list(target) and x is not None:
+    new = [int(t) for t in target]
+    for dim, wanted in enumerate(new):
+        if wanted == -1 or y.size(dim) is None:
+            continue
+        left = size(Axis(y.name, dim))
+        if wanted != 0 or size(Axis(x.name, dim)) != left:
+            new[dim] = left
+    if new != list(target):
         _set_constant(model, node, 1, new)

@@ -1,0 +1,98 @@
+"""What a graph computes from constants and fixed sizes alone, found without running the rest of it.
+
+A tensor is followed as a pair of arrays: its value with every dynamic size set to one number, and to another. Where
+both agree the value is known. Operators that only move elements carry half-known values on (``Shape`` → ``Gather``);
+all others are evaluated only on inputs that are known throughout.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from onnxprune.errors import ModelError
+from onnxprune.model import Model
+from onnxprune.node import Array, Node
+from onnxprune.runtime import Session
+
+__all__ = ["constant_values", "constants_behind"]
+
+Pair: TypeAlias = tuple[Array, Array]
+
+MOVES = frozenset({"Concat", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"})
+RANDOM = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
+STORAGE = frozenset({"DequantizeLinear"})  # weights are stored small on purpose
+SMALL = 1024  # bytes: a result up to here may be larger than what it is computed from
+
+
+def constant_values(model: Model) -> dict[str, Array]:
+    """The value of every computed tensor that is the same for all inputs, in the order of the graph.
+
+    Left out are results of random, stateful and contributed operators, of subgraphs, of decoders of stored weights,
+    and what is larger than 1 KiB and than the constants it is computed from.
+    """
+    protos = {n.name: n for n in model.proto().graph.node}
+    pairs: dict[str, Pair] = {}
+    for node in model.nodes:
+        if node.op == "Shape" and not node.domain:
+            pairs.update(_shape(node))
+        elif _pure(node) and all(t is None or t.constant or t.name in pairs for t in node.inputs):
+            pairs.update(_evaluated(node, protos[node.name], pairs, model.opset))
+    return {name: pair[0] for name, pair in pairs.items() if _known(pair)}
+
+
+def _known(pair: Pair) -> bool:
+    return pair[0] is pair[1] or np.array_equal(*pair)
+
+
+def _pure(node: Node) -> bool:
+    return bool(node.inputs) and not node.domain and not node.captures and node.op not in RANDOM | STORAGE
+
+
+def _shape(node: Node) -> dict[str, Pair]:
+    shape = node.x().shape
+    if shape is None:
+        return {}
+    part = slice(node.attrs.get("start", 0), node.attrs.get("end"))
+    first, second = ([d if isinstance(d, int) else unknown for d in shape] for unknown in (-1, -2))
+    return {node.y().name: (np.array(first[part], np.int64), np.array(second[part], np.int64))}
+
+
+def _evaluated(node: Node, proto: onnx.NodeProto, pairs: dict[str, Pair], opset: int) -> dict[str, Pair]:
+    inputs = {t.name: pairs[t.name] if t.name in pairs else (t.value(),) * 2 for t in node.inputs if t is not None}
+    half = {name for name, pair in inputs.items() if not _known(pair)}
+    moved = {t.name for t in (node.inputs if node.op == "Concat" else node.inputs[:1]) if t is not None}
+    if half and not (node.op in MOVES and half <= moved):
+        return {}
+    try:
+        firsts = _run(proto, {name: first for name, (first, _) in inputs.items()}, opset)
+        seconds = _run(proto, {name: second for name, (_, second) in inputs.items()}, opset) if half else firsts
+    except (ModelError, ValueError, TypeError):  # onnxruntime lacks the operator for this type, or it is no tensor
+        return {}
+    limit = max(SMALL, sum(first.nbytes for first, _ in inputs.values()))
+    results = zip([name for name in proto.output if name], firsts, seconds, strict=True)
+    return {name: (a, b) for name, a, b in results if isinstance(a, np.ndarray) and a.nbytes <= limit}
+
+
+def _run(proto: onnx.NodeProto, inputs: dict[str, Array], opset: int) -> list[Array]:
+    graph = onnx.GraphProto(name="constant", node=[proto])
+    graph.initializer.extend(numpy_helper.from_array(np.asarray(v, order="C"), name) for name, v in inputs.items())
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in proto.output if name)
+    model = onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", opset)])
+    return Session(model, threads=1, optimise=False)({})
+
+
+def constants_behind(model: Model) -> dict[str, frozenset[str]]:
+    """The constants from which a tensor is computed, of every tensor that is computed from constants alone."""
+    behind = {t.name: frozenset({t.name}) for t in model.constants}
+    for node in model.nodes:
+        read = [t.name for t in (*node.inputs, *node.captures) if t is not None]
+        if read and all(name in behind for name in read):
+            sources = frozenset[str]().union(*(behind[name] for name in read))
+            behind.update((t.name, sources) for t in node.outputs if t is not None)
+    return behind

@@ -1,0 +1,250 @@
+"""Fold what is known before the first input comes.
+
+1. A node whose inputs are all constant becomes its result; so does ``Shape`` where the sizes asked for are fixed.
+2. ``Identity``, ``Dropout`` at inference and a ``Cast`` to the type at hand go.
+3. y = s·(W∗x + b) + t, with s and t per output channel (BatchNormalization, or Mul, Div, Add, Sub by a constant),
+   becomes y = (s·W)∗x + (s·b + t); for BatchNormalization s = γ/√(σ² + ε) and t = β − s·μ (Ioffe & Szegedy 2015).
+   A MatMul of two matrices becomes a Gemm where it takes an offset.
+4. Nodes and constants whose results nobody reads go.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from onnxprune.axes.linear import OPERATORS, Linear, linear
+from onnxprune.constants import constant_values, constants_behind
+from onnxprune.model import Model
+from onnxprune.node import Array, Axis, Node, Tensor
+from onnxprune.passes import Analysis, Changed, Context, Outcome, Unchanged
+
+__all__ = ["Fold"]
+
+AFFINE = ("Add", "BatchNormalization", "Div", "Mul", "Sub")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Compute what is constant, fold BatchNormalization and its like into the layer before, drop what has no effect."""
+
+    name: ClassVar[str] = "fold"
+    preserves: ClassVar[tuple[type[Analysis[Any]], ...]] = ()
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        """Fold; there is nothing left to fold afterwards."""
+        done = {
+            "constants": _fold_constants(model),
+            "identities": _drop_identities(model),
+            "affine operators into the layer before": _fold_affine(model),
+            "dead nodes and constants": model.sweep(),
+        }
+        if not any(done.values()):
+            return Unchanged("nothing to fold")
+        return Changed("folded " + ", ".join(f"{count} {what}" for what, count in done.items() if count))
+
+
+def _fold_constants(model: Model) -> int:
+    """Freeze the constant results that a node which stays reads; the nodes behind them die in the sweep.
+
+    A weight that is computed from a shared one stays computed: frozen, it would be stored twice and be shared no more.
+    """
+    values = constant_values(model)
+    staying = [n for n in model.nodes if any(t is not None and t.name not in values for t in n.outputs)]
+    read = {t.name for n in staying for t in (*n.inputs, *n.captures) if t is not None}
+    behind = constants_behind(model)
+    weights = [n.x(1).name for n in staying if n.op in OPERATORS and not n.domain and n.x(1).name in behind]
+    uses = Counter(source for name in weights for source in behind[name])
+    shared = {name for name in weights if any(uses[source] > 1 for source in behind[name])}
+    frozen = [name for name in values if name in read - shared and not model.is_output(name)]
+    for name in frozen:
+        model.freeze(name, values[name])
+    return len(frozen)
+
+
+def _drop_identities(model: Model) -> int:
+    """Let readers read the input; where the name of the output must stay, let the producer write that name."""
+    renamed: dict[str, str] = {}
+    for node in [n for n in model.nodes if _is_identity(n, model)]:
+        x, y = node.x().name, node.y().name
+        while x in renamed:
+            x = renamed[x]
+        if not _fixed(model, y):
+            model.drop(node)
+            model.rewire(y, x)
+            renamed[y] = x
+        elif not _fixed(model, x) and (producer := model.producer(x)) is not None:
+            index = next(i for i, t in enumerate(producer.outputs) if t is not None and t.name == x)
+            model.drop(node)
+            model.rewire(x, y)
+            model.set_output(producer, index, y)
+            renamed[x] = y
+    return len(renamed)
+
+
+def _fixed(model: Model, name: str) -> bool:
+    return model.is_output(name) or model.captured(name)
+
+
+def _is_identity(node: Node, model: Model) -> bool:
+    if node.domain or any(t is not None and model.consumers(t.name) for t in node.outputs[1:]):
+        return False
+    if node.op == "Dropout":
+        mask = node.outputs[1] if len(node.outputs) > 1 else None
+        training = node.input(2)
+        off = training is None or (training.constant and not training.value().any())
+        return off and (mask is None or not model.is_output(mask.name))
+    return node.op == "Identity" or (node.op == "Cast" and None is not node.x().dtype == node.y().dtype)
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """A linear node and the affine operators behind it, which together are y = scale·(W∗x) + offset.
+
+    ``bias`` is the name under which a new offset can be stored: that of a vector that only this node reads.
+    """
+
+    view: Linear
+    bias: str | None
+    scale: Array
+    offset: Array
+    last: Tensor
+    folded: tuple[Node, ...] = ()
+
+    def then(self, node: Node, scale: Array, offset: Array) -> _Chain:
+        """With one more operator."""
+        scale, offset = self.scale * scale, self.offset * scale + offset
+        return _Chain(self.view, self.bias, scale, offset, node.y(), (*self.folded, node))
+
+
+def _fold_affine(model: Model) -> int:
+    """Follow chains through the graph as it is, then rewrite each once."""
+    chains: dict[str, _Chain] = {}
+    for node in model.nodes:
+        if (view := linear(node)) is not None and (bias := _bias(view)) is not None:
+            chains[view.y.name] = _Chain(view, _own_bias(model, view), np.ones_like(bias), bias, view.y)
+        elif node.op in AFFINE and not node.domain:
+            _extend(model, chains, node)
+    return sum(_apply(model, chain) for chain in chains.values() if chain.folded)
+
+
+def _own_bias(model: Model, view: Linear) -> str | None:
+    own = view.bias is not None and view.bias.rank == 1 and len(_reads(model, view.bias.name)) == 1
+    return view.bias.name if own and view.bias is not None else None
+
+
+def _extend(model: Model, chains: dict[str, _Chain], node: Node) -> None:
+    """Put the operator at the end of the chain that it reads, where that leaves every other result as it is."""
+    x = next((t for t in node.inputs if t is not None and t.name in chains), None)
+    why = "its input is not made by a Conv, Gemm or MatMul of constant weights with one bias per channel"
+    if x is not None:
+        chain, affine = chains[x.name], _affine(node, x, chains[x.name].view)
+        why = _obstacle(model, node, x, chain, affine) or ""
+        if affine is not None and not why:
+            chains[node.y().name] = chains.pop(x.name).then(node, *affine)
+    if node.op == "BatchNormalization" and why:
+        model.skip(node.name, f"not folded: {why}")
+
+
+def _obstacle(model: Model, node: Node, x: Tensor, chain: _Chain, affine: tuple[Array, Array] | None) -> str | None:
+    view = chain.view
+    if affine is None:
+        return "its parameters are computed at run time or vary within a channel"
+    if _fixed(model, x.name) or len(_reads(model, x.name)) > 1:
+        return f"its input '{x.name}' is read elsewhere too"
+    if len(_reads(model, view.weight.name)) > 1 or _fixed(model, view.weight.name):
+        return f"weight '{view.weight.name}' of '{view.node.name}' is shared"
+    if view.node.op == "MatMul" and affine[1].any() and (view.x.rank, view.weight.rank) != (2, 2):
+        return f"MatMul '{view.node.name}' takes no bias"
+    return None
+
+
+def _reads(model: Model, name: str) -> list[str]:
+    """Every place where a tensor is read."""
+    return [n.name for n in model.consumers(name) for t in (*n.inputs, *n.captures) if t is not None and t.name == name]
+
+
+def _affine(node: Node, x: Tensor, view: Linear) -> tuple[Array, Array] | None:
+    """The scale and the offset per output channel (float64) that an operator applies to x, None if it does not."""
+    rest = [t for t in node.inputs if t is not None and t is not x]
+    if any(not t.constant for t in rest) or not rest:
+        return None
+    if node.op == "BatchNormalization":
+        if (view.channels != 1 and x.rank != 2) or node.attrs.get("training_mode", 0) or any(node.outputs[1:]):
+            return None
+        gamma, beta, mean, variance = (t.value().astype(np.float64) for t in rest)
+        scale = gamma / np.sqrt(variance + node.attrs.get("epsilon", 1e-5))
+        return scale, beta - scale * mean
+    if (constant := _per_channel(rest[0], x, view)) is None:
+        return None
+    one, zero, first = np.ones_like(constant), np.zeros_like(constant), node.inputs[0] is x
+    match node.op:
+        case "Add":
+            return one, constant
+        case "Sub":
+            return (one, -constant) if first else (-one, constant)
+        case "Mul":
+            return constant, zero
+        case "Div" if first and constant.all():
+            return 1 / constant, zero
+    return None
+
+
+def _per_channel(constant: Tensor, x: Tensor, view: Linear) -> Array | None:
+    """The constant as one float64 per output channel; None when it varies along another axis, or widens x."""
+    value, rows, rank = constant.value(), view.weight.size(view.rows) or 0, x.rank or 0
+    if value.dtype.kind != "f" or value.ndim > rank:
+        return None
+    padded = value.reshape((1,) * (rank - value.ndim) + value.shape)
+    if value.size != 1 and (padded.shape[view.channels] != rows or value.size != rows):
+        return None
+    return np.broadcast_to(value.astype(np.float64).ravel(), rows)
+
+
+def _bias(view: Linear) -> Array | None:
+    """What the operator itself adds per output channel, as float64; None when it is no constant of that kind."""
+    rows = view.weight.size(view.rows) or 0
+    if view.bias is None:
+        return np.zeros(rows)
+    if not view.bias.constant:
+        return None
+    if view.node.op == "Conv":
+        return view.bias.value().astype(np.float64)
+    added = _per_channel(view.bias, view.y, view)
+    return None if added is None else added * view.node.attrs.get("beta", 1.0)
+
+
+def _apply(model: Model, chain: _Chain) -> int:
+    view, held = chain.view, chain.view.weight.value()
+    column = [-1 if dim == view.rows else 1 for dim in range(held.ndim)]
+    weight = (held.astype(np.float64) * chain.scale.reshape(column)).astype(held.dtype)
+    offset = chain.offset.astype(held.dtype)
+    if not (np.isfinite(weight).all() and np.isfinite(offset).all()):
+        model.skip(view.node.name, f"not folded: the weights would overflow {held.dtype}")
+        return 0
+    for node in chain.folded:
+        model.drop(node)
+    model.put(view.weight.name, weight)
+    if view.node.op == "MatMul" and offset.any():
+        model.drop(view.node)
+        bias_name = _put_bias(model, chain, offset)
+        model.insert("Gemm", [view.x.name, view.weight.name, bias_name], [chain.last.name], name=view.node.name)
+        return len(chain.folded)
+    if view.bias is not None or offset.any():
+        model.set_input(view.node, 2, _put_bias(model, chain, offset))
+        model.set_attribute(view.node, "beta", None)
+    model.set_output(view.node, 0, chain.last.name)
+    return len(chain.folded)
+
+
+def _put_bias(model: Model, chain: _Chain, value: Array) -> str:
+    name = chain.bias
+    if name is None:
+        name = model.fresh_name(f"{chain.view.node.name}_bias")
+        model.provenance.record(Axis(name, 0), ())
+    model.put(name, value)
+    return name
