@@ -35,9 +35,10 @@ class Changed:
 
 @dataclass(frozen=True)
 class Unchanged:
-    """The model is as it was; ``why`` says why there was nothing to do."""
+    """The model is as it was; ``why`` says why there was nothing to do, ``missed`` which goals were out of reach."""
 
     why: str
+    missed: tuple[str, ...] = ()
 
 
 Outcome: TypeAlias = Changed | Unchanged
@@ -122,4 +123,6 @@ class Analysis(Generic[T]):
 
 
 def _identity(part: object) -> object:
+    if isinstance(part, Mapping):
+        return tuple(sorted(part.items()))
     return part.fingerprint() if hasattr(part, "fingerprint") else part

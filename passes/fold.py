@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from onnxprune.axes.linear import OPERATORS, Linear, linear
+from onnxprune.axes.linear import OPERATORS, Linear, linear, own_bias, put_bias, reads
 from onnxprune.constants import constant_values, constants_behind
 from onnxprune.model import Model
-from onnxprune.node import Array, Axis, Node, Tensor
+from onnxprune.node import Array, Node, Tensor
 from onnxprune.passes import Analysis, Changed, Context, Outcome, Unchanged
 
 __all__ = ["Fold"]
@@ -126,15 +126,10 @@ def _fold_affine(model: Model) -> int:
     chains: dict[str, _Chain] = {}
     for node in model.nodes:
         if (view := linear(node)) is not None and (bias := _bias(view)) is not None:
-            chains[view.y.name] = _Chain(view, _own_bias(model, view), np.ones_like(bias), bias, view.y)
+            chains[view.y.name] = _Chain(view, own_bias(model, view), np.ones_like(bias), bias, view.y)
         elif node.op in AFFINE and not node.domain:
             _extend(model, chains, node)
     return sum(_apply(model, chain) for chain in chains.values() if chain.folded)
-
-
-def _own_bias(model: Model, view: Linear) -> str | None:
-    own = view.bias is not None and view.bias.rank == 1 and len(_reads(model, view.bias.name)) == 1
-    return view.bias.name if own and view.bias is not None else None
 
 
 def _extend(model: Model, chains: dict[str, _Chain], node: Node) -> None:
@@ -154,18 +149,13 @@ def _obstacle(model: Model, node: Node, x: Tensor, chain: _Chain, affine: tuple[
     view = chain.view
     if affine is None:
         return "its parameters are computed at run time or vary within a channel"
-    if _fixed(model, x.name) or len(_reads(model, x.name)) > 1:
+    if _fixed(model, x.name) or len(reads(model, x.name)) > 1:
         return f"its input '{x.name}' is read elsewhere too"
-    if len(_reads(model, view.weight.name)) > 1 or _fixed(model, view.weight.name):
+    if len(reads(model, view.weight.name)) > 1 or _fixed(model, view.weight.name):
         return f"weight '{view.weight.name}' of '{view.node.name}' is shared"
     if view.node.op == "MatMul" and affine[1].any() and (view.x.rank, view.weight.rank) != (2, 2):
         return f"MatMul '{view.node.name}' takes no bias"
     return None
-
-
-def _reads(model: Model, name: str) -> list[str]:
-    """Every place where a tensor is read."""
-    return [n.name for n in model.consumers(name) for t in (*n.inputs, *n.captures) if t is not None and t.name == name]
 
 
 def _affine(node: Node, x: Tensor, view: Linear) -> tuple[Array, Array] | None:
@@ -231,20 +221,11 @@ def _apply(model: Model, chain: _Chain) -> int:
     model.put(view.weight.name, weight)
     if view.node.op == "MatMul" and offset.any():
         model.drop(view.node)
-        bias_name = _put_bias(model, chain, offset)
+        bias_name = put_bias(model, view, chain.bias, offset)
         model.insert("Gemm", [view.x.name, view.weight.name, bias_name], [chain.last.name], name=view.node.name)
         return len(chain.folded)
     if view.bias is not None or offset.any():
-        model.set_input(view.node, 2, _put_bias(model, chain, offset))
+        model.set_input(view.node, 2, put_bias(model, view, chain.bias, offset))
         model.set_attribute(view.node, "beta", None)
     model.set_output(view.node, 0, chain.last.name)
     return len(chain.folded)
-
-
-def _put_bias(model: Model, chain: _Chain, value: Array) -> str:
-    name = chain.bias
-    if name is None:
-        name = model.fresh_name(f"{chain.view.node.name}_bias")
-        model.provenance.record(Axis(name, 0), ())
-    model.put(name, value)
-    return name

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnxprune.node import Axis, Node, Tensor
+from onnxprune.model import Model
+from onnxprune.node import Array, Axis, Node, Tensor
 
-__all__ = ["OPERATORS", "Linear", "linear"]
+__all__ = ["OPERATORS", "Linear", "linear", "own_bias", "put_bias", "reads"]
 
 OPERATORS = ("Conv", "Gemm", "MatMul")
 
@@ -58,3 +59,24 @@ def linear(node: Node) -> Linear | None:
         rows = 0 if node.attrs.get("transB", 0) else 1
         return Linear(node, x, weight, bias, node.y(), rows, 1 - rows)
     return Linear(node, x, weight, None, node.y(), weight.rank - 1, weight.rank - 2)
+
+
+def reads(model: Model, name: str) -> list[str]:
+    """The node at every place where a tensor is read: a node that reads it twice is there twice."""
+    return [n.name for n in model.consumers(name) for t in (*n.inputs, *n.captures) if t is not None and t.name == name]
+
+
+def own_bias(model: Model, view: Linear) -> str | None:
+    """The name of the bias where it is a constant vector that only this operator reads; else None."""
+    bias = view.bias
+    own = bias is not None and bias.constant and bias.rank == 1 and len(reads(model, bias.name)) == 1
+    return bias.name if bias is not None and own else None
+
+
+def put_bias(model: Model, view: Linear, name: str | None, value: Array) -> str:
+    """Store a bias vector under the name ``own_bias`` gave, or a fresh one; the operator is not rewired."""
+    if name is None:
+        name = model.fresh_name(f"{view.node.name}_bias")
+        model.provenance.record(Axis(name, 0), ())
+    model.put(name, value)
+    return name

@@ -1,0 +1,38 @@
+"""How much of a layer each of its output channels is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from onnxprune.axes.linear import linear
+from onnxprune.model import Model
+from onnxprune.node import Array, Axis
+from onnxprune.passes import Analysis, Context
+
+__all__ = ["Magnitude"]
+
+
+@dataclass(frozen=True)
+class Magnitude(Analysis[Mapping[Axis, Array]]):
+    """The share of each output channel in its layer's weights, by the L1 norm (Li et al. 2017) or the squared L2 norm.
+
+    For every axis that makes channels of a Conv, Gemm or MatMul: one float64 per slot, summing to 1, so that layers of
+    different scale can be compared.
+    """
+
+    norm: Literal["l1", "l2"] = "l2"
+
+    def compute(self, model: Model, ctx: Context | None = None) -> Mapping[Axis, Array]:
+        """Norms of the slots, divided by their sum."""
+        views = [view for node in model.nodes if (view := linear(node)) is not None]
+        return {view.made: self._shares(view.weight.value(), view.rows) for view in views}
+
+    def _shares(self, weight: Array, rows: int) -> Array:
+        others = tuple(d for d in range(weight.ndim) if d != rows)
+        magnitude = np.abs(weight.astype(np.float64))
+        norms = np.asarray(np.sum(magnitude if self.norm == "l1" else magnitude**2, axis=others))
+        return norms / (norms.sum() or 1.0)

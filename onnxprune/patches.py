@@ -1,0 +1,88 @@
+"""What a linear operator multiplies its weights with: the rows X of y = X·Wᵀ, and the rows Y it is to produce.
+
+For a convolution a row is the window under one output position (im2col), for Gemm and MatMul the last axis of x.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxprune.axes.linear import Linear
+from onnxprune.node import Array
+
+__all__ = ["Rows", "rows_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """``x`` is [groups, rows, columns], ``y`` is [groups, rows, outputs]; both float64."""
+
+    x: Array
+    y: Array
+
+
+def rows_of(view: Linear, x: Array, y: Array, limit: int, rng: np.random.Generator) -> Rows:
+    """At most ``limit`` random rows per sample of the batch ``x``, with the wanted outputs ``y`` of the same positions.
+
+    Columns are in the order of the weight's axes: input channel first, then kernel position.
+    """
+    if view.node.op == "Conv":
+        return _windows(view, x, y, limit, rng)
+    flat_x, flat_y = x.reshape(len(x), -1, x.shape[-1]), y.reshape(len(y), -1, y.shape[-1])
+    sample, position = _chosen(flat_x.shape[0], flat_x.shape[1], limit, rng)
+    rows_x, rows_y = flat_x[sample, position], flat_y[sample, position]
+    return Rows(rows_x[None].astype(np.float64), rows_y[None].astype(np.float64))
+
+
+def _chosen(samples: int, positions: int, limit: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Sample and position of every row; all positions where there are no more than ``limit``."""
+    if positions <= limit:
+        chosen = np.broadcast_to(np.arange(positions), (samples, positions))
+    else:
+        chosen = np.argpartition(rng.random((samples, positions)), limit, axis=1)[:, :limit]
+    return np.repeat(np.arange(samples), chosen.shape[1]), chosen.ravel()
+
+
+def _windows(view: Linear, x: Array, y: Array, limit: int, rng: np.random.Generator) -> Rows:
+    kernel, out = view.weight.value().shape[2:], y.shape[2:]
+    strides = view.node.attrs.get("strides") or (1,) * len(kernel)
+    dilations = view.node.attrs.get("dilations") or (1,) * len(kernel)
+    padded = np.pad(x, [(0, 0), (0, 0), *_pads(view, x.shape[2:], kernel, strides, dilations)])
+    sample, position = _chosen(len(x), math.prod(out), limit, rng)
+    corner = np.unravel_index(position, out)
+    taps = []
+    for offset in itertools.product(*map(range, kernel)):
+        where = tuple(c * s + o * d for c, s, o, d in zip(corner, strides, offset, dilations, strict=True))
+        taps.append(_at(padded, sample, where))
+    columns = np.stack(taps, axis=-1)  # [rows, channels, kernel positions]
+    return Rows(_by_group(columns, view.groups), _by_group(_at(y, sample, corner), view.groups))
+
+
+def _at(image: Array, sample: Array, position: tuple[Array, ...]) -> Array:
+    """All channels at one position of one sample per row: [rows, channels]."""
+    return np.asarray(np.moveaxis(image, 1, -1)[(sample, *position)])
+
+
+def _by_group(values: Array, groups: int) -> Array:
+    """[rows, channels, …] as [groups, rows, channels of the group · …]."""
+    return values.reshape(len(values), groups, -1).swapaxes(0, 1).astype(np.float64)
+
+
+def _pads(
+    view: Linear, size: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]
+) -> list[tuple[int, int]]:
+    """What is added before and after each spatial axis (ONNX operator Conv, attributes pads and auto_pad)."""
+    mode, rank = view.node.attrs.get("auto_pad", "NOTSET"), len(kernel)
+    if mode in ("SAME_UPPER", "SAME_LOWER"):
+        pads = []
+        for length, k, s, d in zip(size, kernel, strides, dilations, strict=True):
+            total = max((-(-length // s) - 1) * s + (k - 1) * d + 1 - length, 0)
+            small, large = total // 2, total - total // 2
+            pads.append((small, large) if mode == "SAME_UPPER" else (large, small))
+        return pads
+    given = (0,) * 2 * rank if mode == "VALID" else view.node.attrs.get("pads") or (0,) * 2 * rank
+    return list(zip(given[:rank], given[rank:], strict=True))
