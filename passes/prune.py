@@ -4,10 +4,10 @@ Slots of many axes that live or die together form atoms (``ChannelGroups``). Ato
 cost the same and form a *family*, which is offered to the planner weakest atom first. With eᵢ the share of layer i's
 weights that the removed atoms hold, the harm of a family is
 
-    Σᵢ −log(1 − eᵢ)
+    Σᵢ (1 − eᵢ)⁻² − 1
 
-over the layers that make its channels: a small cut costs what it removes, and a layer never vanishes. The planner takes
-the least harm per saved cost until the budget is met.
+over the layers that make its channels: a small cut costs what it removes, and the last channels of a layer cost more
+than those of any other. The planner takes the least harm per saved cost until the budget is met.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from onnxprune.plan import Budget, Candidate, Plan, uniform, weakest_first
 __all__ = ["PruneChannels"]
 
 FLOOR = 0.05  # of a layer's channels stay in any case
-TINY = 1e-12
+TINY = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class PruneChannels:
     params: Amount | None = option(None, "parameters left")
     bytes: Amount | None = option(None, "bytes of weights left")
     ratio: Share | None = option(None, "share of the channels that every layer loses")
-    align: int = option(1, "a layer that is cut keeps a multiple of so many channels")
+    align: int = option(8, "a layer that is cut keeps a multiple of so many channels, as fast kernels want them")
     keep: tuple[str, ...] = option((), "a regular expression; nodes whose whole name it matches keep their channels")
     min: int = option(2, "every layer keeps so many channels, and 5% of them")
     importance: Literal["l1", "l2"] = option("l2", "the norm by which a channel's weights count")
@@ -146,7 +146,7 @@ class _Family:
         """The offer to remove some of the atoms that are free; applying it adds their slots to ``doomed``."""
         order = np.argsort(self.shares[:, free].sum(axis=0), kind="stable")
         gone = np.cumsum(self.shares[:, free][:, order], axis=1)
-        harm = -np.log1p(-np.minimum(gone, 1 - TINY)).sum(axis=0)
+        harm = (np.maximum(1 - gone, TINY) ** -2 - 1).sum(axis=0)
         weakest = self.atoms[free][order]
 
         def apply(model: Model, amount: int) -> None:
@@ -190,7 +190,8 @@ def _kept(model: Model, patterns: tuple[str, ...]) -> set[Axis]:
 
 def _missed(budget: Budget, plan: Plan) -> str:
     left = plan.left[budget.name] / budget.cost.total()
-    return f"{budget.name} is out of reach: {left:.1%} is left, and all else is pinned, kept or at its floor"
+    why = "all else is pinned, kept, at its floor or between two multiples of align"
+    return f"{budget.name} is out of reach: {left:.1%} is left; {why}"
 
 
 def _note(candidates: list[Candidate], plan: Plan) -> str:

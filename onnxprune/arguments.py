@@ -1,0 +1,148 @@
+"""The command line as data: what the options are called, and what is said of them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from onnxprune.errors import UsageError, unknown
+
+__all__ = ["parse"]
+
+USAGE = "onnxprune MODEL --passes fold,prune:macs=50%% -o DIR [option ...]"
+DESCRIPTION = "Make a neural network small and fast at the level of the ONNX graph."
+EPILOG = """\
+example:
+  onnxprune models/digits_resnet.onnx --passes fold,prune:macs=50% \\
+    --calib models/digits.calib.npz --test models/digits.test.npz --target host -o build/
+
+  halves the multiply-accumulates of a network, heals it on calibration samples, compares it with the original on test
+  samples, and writes build/model.onnx, build/prune.json, build/report.json and build/host/model.so.
+
+exit codes:
+  0    done
+  1    done and written, but a goal was missed: a budget, or --max-drop
+  2    a wrong option, recipe, budget or data file
+  3    a model that cannot be read, is invalid or not supported
+  4    a pass failed
+  5    a backend is missing or failed
+  70   a bug in onnxprune
+  130  interrupted
+  On 2 and above nothing is written to DIR, and what is there stays as it is.
+"""
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments, as far as argparse can tell their sense; raises UsageError for the others."""
+    parser = _parser()
+    args, strange = parser.parse_known_args(argv)
+    if options := [word for word in strange if word.startswith("-")]:
+        known = [name for action in parser._actions for name in action.option_strings]
+        raise UsageError(unknown("option", options[0].partition("=")[0], known))
+    if strange:
+        raise UsageError(f"'{strange[0]}' is one argument too many; give one model, and --help tells the options")
+    args.shapes = _unique(args.shapes)
+    if args.list_passes or args.list_targets or args.help_pass or args.version:
+        return args
+    if not args.model:
+        raise UsageError("there is no model: give the ONNX file to compress; --help tells more")
+    if not args.output and not args.dry_run:
+        raise UsageError("there is nowhere to write to: give -o DIR, or --dry-run to write nothing")
+    return args
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose errors are ours: one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="onnxprune",
+        usage=USAGE,
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="the ONNX file to compress; it stays as it is")
+    for group in (_what, _data, _output, _checks, _information):
+        group(parser)
+    return parser
+
+
+def _what(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what to do (options stand above the recipe)")
+    group.add_argument("--passes", metavar="LIST", help="passes in order, as name:key=value:key=value,name2")
+    group.add_argument("--recipe", metavar="FILE", help="a TOML file that says what to do")
+    form, text = "NAME=1,3,224,224", "the shape of a graph input whose sizes are open; repeatable"
+    group.add_argument("--shape", dest="shapes", action="append", type=_shape, metavar=form, help=text)
+    text = "compile for this machine; repeatable"
+    group.add_argument("--target", dest="targets", action="append", metavar="NAME", help=text)
+    group.add_argument("--seed", type=int, metavar="N", help="for all that is drawn at random (default: 0)")
+
+
+def _data(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("data and goals")
+    group.add_argument(
+        "--calib", metavar="FILE", help="calibration samples: an .npz with an array for each graph input"
+    )
+    group.add_argument("--test", metavar="FILE", help="samples to measure on, perhaps with 'labels'")
+    group.add_argument(
+        "--metric", metavar="MODULE:FUNCTION", help="(outputs, labels) -> score (default: top-1 accuracy)"
+    )
+    group.add_argument("--max-drop", type=float, metavar="POINTS", help="percentage points that the metric may fall")
+    group.add_argument("--threads", type=int, metavar="N", help="of onnxruntime while latencies are taken (default: 1)")
+
+
+def _output(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument("-o", "--output", metavar="DIR", help="the folder to write to")
+    group.add_argument("--report", metavar="FILE", help="write the report as JSON here too; - is standard output")
+    group.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="run the passes and show the report; compile nothing, write nothing to DIR",
+    )
+    loudness = group.add_mutually_exclusive_group()
+    loudness.add_argument("-v", "--verbose", action="count", default=0, help="tell more; -vv tells everything")
+    loudness.add_argument("-q", "--quiet", action="store_true", help="tell nothing but errors and missed goals")
+
+
+def _checks(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("for authors of passes")
+    group.add_argument("--verify-each", action="store_true", help="check that every pass told the truth; slow")
+    group.add_argument("--save-after", type=Path, metavar="DIR", help="write the model after each pass here")
+    group.add_argument("--time-passes", action="store_true", help="show which pass took how long")
+
+
+def _information(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("information (no MODEL is needed)")
+    group.add_argument("--list-passes", action="store_true", help="the passes that are installed")
+    group.add_argument("--list-targets", action="store_true", help="the machines that models can be compiled for")
+    group.add_argument("--help-pass", metavar="NAME", help="what a pass does, and its options")
+    group.add_argument("--version", action="store_true", help="the version of onnxprune")
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, sizes = text.rpartition("=")
+    try:
+        shape = tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        shape = ()
+    if not name or not shape:
+        raise argparse.ArgumentTypeError(f"cannot read '{text}'; write it as input=1,3,224,224")
+    return name, shape
+
+
+def _unique(shapes: list[tuple[str, tuple[int, ...]]] | None) -> dict[str, tuple[int, ...]] | None:
+    if shapes is None:
+        return None
+    names = [name for name, _ in shapes]
+    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+        raise UsageError(f"--shape of '{twice[0]}' is given twice; give it once")
+    return dict(shapes)

@@ -1,0 +1,180 @@
+"""The command ``onnxprune``: arguments in, ``compress``, and what came of it out; no logic of its own.
+
+Data goes to standard output, all that people read to standard error. The exit code is 0 when all is done, 1 when it is
+done but a goal was missed, that of the error (``errors.py``) when there was one, 130 when interrupted (143 when
+terminated), and 70 (EX_SOFTWARE) for a bug in onnxprune, which is neither the user's fault nor a pass's. Whatever is
+imported costs time: ``--help`` needs argparse alone, so everything else is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from onnxprune.arguments import parse
+from onnxprune.errors import OnnxPruneError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from onnxprune.compression import Result
+    from onnxprune.job import Given
+
+__all__ = ["main"]
+
+BUG, INTERRUPTED, TERMINATED = 70, 130, 143
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    loud = False
+    try:
+        args = parse(argv)
+        loud = args.verbose > 0
+        with _logging(args.verbose), _orderly():
+            return _inform(args) if _asks(args) else _compress(args)
+    except OnnxPruneError as error:
+        return _complain(f"error: {error}", error.exit_code)
+    except KeyboardInterrupt:
+        return _complain("interrupted", INTERRUPTED)
+    except Exception as error:
+        if loud:
+            _trace()
+        way_out = "please report it" if loud else "run with -v for the traceback"
+        return _complain(f"internal error: {type(error).__name__}: {error}; {way_out}", BUG)
+    finally:
+        _flush()
+
+
+def _asks(args: Namespace) -> bool:
+    return bool(args.version or args.list_passes or args.list_targets or args.help_pass)
+
+
+def _inform(args: Namespace) -> int:
+    """Print what is asked for, and compress nothing."""
+    if args.version:
+        from importlib.metadata import version
+
+        _print(f"onnxprune {version('onnxprune')}\n")
+    if args.list_passes:
+        from onnxprune import registry
+
+        _print(_columns(registry.summaries().items()))
+    if args.list_targets:
+        from onnxprune.backends.targets import load_target, target_names
+
+        targets = [load_target(name) for name in target_names()]
+        _print(_columns((t.name, f"{t.triple}, {t.cpu or 'the processor of this machine'}") for t in targets))
+    if args.help_pass:
+        from onnxprune import options, registry
+
+        _print(options.help_text(registry.load(args.help_pass)))
+    return 0
+
+
+def _compress(args: Namespace) -> int:
+    from onnxprune.compression import compress
+    from onnxprune.job import Given
+    from onnxprune.output import check_file
+    from onnxprune.progress import Progress
+
+    if args.report and args.report != "-":
+        check_file(Path(args.report))
+    args.progress = Progress.silent() if args.quiet else Progress.stderr()
+    given = cast("Given", {name: value for name, value in vars(args).items() if name in Given.__annotations__})
+    output = None if args.dry_run else args.output
+    result = compress(args.model, args.passes, recipe=args.recipe, output=output, **given)
+    return _show(result, args)
+
+
+def _show(result: Result, args: Namespace) -> int:
+    report = result.report
+    if args.report == "-":
+        _print(report.to_json())
+    elif args.report:
+        report.to_json(args.report)
+    if args.quiet:
+        for goal in report.missed:
+            _complain(f"goal missed: {goal}", 1)
+    else:
+        from rich.console import Console
+
+        from onnxprune.table import render_times
+
+        console = Console(stderr=True, highlight=False)
+        with suppress(OSError):  # nobody reads it
+            report.render(console, verbose=args.verbose > 0)
+            if args.time_passes:
+                render_times(report, console)
+    return int(bool(report.missed))
+
+
+def _columns(rows: Iterable[tuple[str, str]]) -> str:
+    lines = list(rows)
+    width = max((len(name) for name, _ in lines), default=0)
+    return "".join(f"{name:{width}}  {text}\n" for name, text in lines)
+
+
+def _print(text: str) -> None:
+    """Write data; a reader that went away (``| head``) is no error."""
+    with suppress(BrokenPipeError):
+        sys.stdout.write(text)
+
+
+def _complain(text: str, code: int) -> int:
+    with suppress(OSError):
+        sys.stderr.write(f"onnxprune: {text}\n")
+    return code
+
+
+def _trace() -> None:
+    import traceback
+
+    traceback.print_exc()
+
+
+def _flush() -> None:
+    """Flush here rather than at exit, where a closed pipe would leave a message and another exit code."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _orderly() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, as Ctrl-C does, so that drafts are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _logging(verbose: int) -> Iterator[None]:
+    """Log to standard error, INFO with -v and DEBUG with -vv."""
+    if not verbose:
+        yield
+        return
+    import logging
+
+    root = logging.getLogger()
+    handler, level = logging.StreamHandler(sys.stderr), root.level
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    root.addHandler(handler)
+    root.setLevel(logging.INFO if verbose == 1 else logging.DEBUG)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)

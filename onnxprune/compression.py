@@ -1,0 +1,188 @@
+"""``compress``: from a model and a recipe to a smaller model and a report of what was done.
+
+Everything that can be refused is refused before the long work begins: first what needs no model, then what does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeAlias, Unpack
+
+import onnx
+
+from onnxprune.analyses.cost import Stats
+from onnxprune.axes.cutting import removed
+from onnxprune.backends import Artifact, Target, load_target
+from onnxprune.deploy import deploy, refuse_unsupported
+from onnxprune.errors import UsageError
+from onnxprune.evaluate import Accuracy, Evaluator
+from onnxprune.executor import Serial
+from onnxprune.job import Given, Job
+from onnxprune.manager import PassManager, PassRecord
+from onnxprune.measure import Data, measure, try_out
+from onnxprune.model import Model
+from onnxprune.node import Array
+from onnxprune.output import check_folder, staged
+from onnxprune.passes import Context, Pass
+from onnxprune.proto import TWO_GB, write_atomically
+from onnxprune.recipe import Recipe
+from onnxprune.report import ModelFile, Report
+from onnxprune.shapes import input_shapes
+
+__all__ = ["Result", "compress"]
+
+MODEL, SPEC, REPORT, LIBRARY = "model.onnx", "prune.json", "report.json", "model.so"
+
+Source: TypeAlias = str | Path | onnx.ModelProto | Model
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A compressed model and what is to be said of it; nothing is written until ``save`` or ``build``."""
+
+    model: Model
+    report: Report
+    context: Context = field(repr=False)
+    targets: tuple[Target, ...] = field(repr=False)
+    feeds: tuple[Mapping[str, Array], ...] = field(repr=False)  # what compiled code is verified and timed on
+
+    def save(self, folder: str | Path) -> Result:
+        """Write model, prune spec, report and a library for each target into a folder, whole or not at all.
+
+        Returns this result with a report that tells of the files too; raises UsageError when the folder cannot be
+        written, BackendError when a target cannot be built.
+        """
+        folder = Path(folder)
+        _keep_input(self.report.input.path, folder)
+        with staged(folder) as stage:
+            self.model.save(stage / MODEL)
+            write_atomically(stage / SPEC, _json(removed(self.model)))
+            with self.context.progress.task("targets", len(self.targets)) as step:
+                built = []
+                for target in self.targets:
+                    built.append(self._build(target, stage, folder))
+                    step()
+            output = replace(self.report.output, path=str(folder / MODEL), sha256=_digest_of(stage / MODEL))
+            report = replace(self.report, output=output, targets=tuple(built))
+            report.to_json(stage / REPORT)
+        return replace(self, report=report)
+
+    def build(self, target: str, folder: str | Path) -> Artifact:
+        """Compile the model into ``folder/target/model.so``; raises BackendError when that cannot be done."""
+        with staged(Path(folder)) as stage:
+            return self._build(load_target(target), stage, Path(folder))
+
+    def _build(self, target: Target, stage: Path, folder: Path) -> Artifact:
+        place = Path(target.name, LIBRARY)
+        built = deploy(self.model.proto(), target, stage / place, self.context.shapes, self.feeds)
+        return replace(built, artifact=folder / place)
+
+
+def compress(
+    model: Source,
+    passes: str | Sequence[Pass] | None = None,
+    *,
+    recipe: str | Path | Recipe | None = None,
+    output: str | Path | None = None,
+    **given: Unpack[Given],
+) -> Result:
+    """Run passes over a model and measure what came of it; the model that is given stays as it is.
+
+    ``passes`` are written as on the command line (``"fold,prune:macs=50%"``) or given as objects. They, and whatever
+    else is given (see ``Given``: calib, test, metric, targets, shapes, max_drop, seed, threads …), stand above the
+    ``recipe``, a file or an object. With an ``output`` folder the result is saved there, with libraries for the
+    targets. A goal that was missed is no error: it stands in ``result.report.missed``.
+    """
+    job = Job.of(passes, recipe, given)
+    manager = PassManager(job.recipe.passes)
+    _check_places(job, model, output)
+    original = Model.load(model)
+    data = Data.load(job, original)
+    ctx = _context(job, original, data)
+    manager.check(ctx)
+    if job.targets:
+        refuse_unsupported(original.proto(), ctx.shapes)
+    try_out(data, ctx)
+    given_model, compressed = _input(model, original, ctx), original.copy()
+    records = manager.run(compressed, ctx, verify_each=job.verify_each, save_after=job.save_after)
+    feeds = data.feeds(original, ctx)
+    found = measure(compressed, data, feeds, ctx, job.recipe.threads or 1)
+    report = Report(
+        input=given_model,
+        output=ModelFile(path=None, sha256=_digest(compressed), stats=compressed.get(Stats(), ctx)),
+        passes=records,
+        fidelity=found.fidelity,
+        accuracy=found.accuracy,
+        latency=found.latency,
+        missed=(*_missed_by(records), *_missed_drop(found.accuracy, job.recipe.max_drop)),
+        seed=job.recipe.seed,
+    )
+    result = Result(compressed, report, ctx, job.targets, feeds)
+    return result if output is None else result.save(output)
+
+
+def _check_places(job: Job, model: Source, output: str | Path | None) -> None:
+    """Refuse folders that cannot be written."""
+    if output is not None:
+        check_folder(Path(output), [MODEL, SPEC, REPORT, *(f"{t.name}/{LIBRARY}" for t in job.targets)])
+        _keep_input(str(model) if isinstance(model, str | Path) else None, Path(output))
+    if job.save_after is not None:
+        check_folder(job.save_after)
+
+
+def _keep_input(path: str | None, folder: Path) -> None:
+    if path is not None and (folder / MODEL).exists() and Path(path).exists() and (folder / MODEL).samefile(path):
+        raise UsageError(f"'{folder / MODEL}' is the model to compress and would be overwritten; name another folder")
+
+
+def _context(job: Job, original: Model, data: Data) -> Context:
+    return Context(
+        original=original,
+        calibration=data.fit,
+        evaluator=Evaluator(data.test, job.metric),
+        target=job.targets[0] if job.targets else None,
+        executor=Serial(),
+        cache=job.cache,
+        progress=job.progress,
+        shapes=input_shapes(original, job.recipe.shapes, data.sample_shapes()),
+        seed=job.recipe.seed,
+    )
+
+
+def _input(source: Source, original: Model, ctx: Context) -> ModelFile:
+    stats = original.get(Stats(), ctx)
+    if isinstance(source, str | Path):
+        return ModelFile(path=str(source), sha256=_digest_of(Path(source)), stats=stats)
+    return ModelFile(path=None, sha256=_digest(source), stats=stats)
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _digest(model: Model | onnx.ModelProto) -> str:
+    """The SHA-256 of the file that the model would be; over 2 GB, where it would be two, the model's own."""
+    proto = model.proto() if isinstance(model, Model) else model
+    if proto.ByteSize() >= TWO_GB:
+        return Model.load(model).fingerprint()
+    return hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _missed_by(records: Sequence[PassRecord]) -> list[str]:
+    return [f"{each.name}: {goal}" for each in records for goal in each.missed]
+
+
+def _missed_drop(accuracy: Accuracy | None, max_drop: float | None) -> list[str]:
+    if accuracy is None or max_drop is None or accuracy.drop <= max_drop + 1e-9:
+        return []
+    fell = f"{accuracy.metric} fell by {accuracy.drop:.2f} points ({accuracy.before:.4f} → {accuracy.after:.4f})"
+    return [f"max_drop: {fell}, and {max_drop:g} {'is' if max_drop == 1 else 'are'} allowed"]
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()

@@ -1,0 +1,36 @@
+"""Inputs of exactly given shapes: what fixed graphs, compiled ones among them, are run on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from onnxprune.calibrate import Calibration
+from onnxprune.model import Model
+from onnxprune.node import Array, Tensor
+
+__all__ = ["batches", "made_up"]
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def batches(data: Calibration, shapes: Shapes) -> Iterator[dict[str, Array]]:
+    """The batches of ``data`` that have exactly these shapes: none where the shapes are not those of the data."""
+    size = next((shape[0] for name, shape in shapes.items() if shape and name not in data.bare), 1)
+    for batch in data.batches(size):
+        if all(batch[name].shape == shape for name, shape in shapes.items()):
+            yield batch
+
+
+def made_up(model: Model, shapes: Shapes, seed: int) -> dict[str, Array]:
+    """Inputs for a model without data: normal numbers where the graph reads fractions, ones elsewhere."""
+    rng = np.random.default_rng(seed)
+    return {t.name: _made_up(t, shapes[t.name], rng) for t in model.inputs}
+
+
+def _made_up(tensor: Tensor, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    dtype = tensor.dtype if tensor.dtype is not None else np.dtype(np.float32)
+    if dtype.kind == "O":
+        return np.full(shape, "", dtype)
+    return np.ones(shape, dtype) if dtype.kind in "iub" else rng.normal(size=shape).astype(dtype)

@@ -1,0 +1,92 @@
+"""A job: a recipe and what was given beside it, resolved. All that can be refused without a model is refused here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypedDict
+
+from onnxprune.backends.targets import Target, load_target
+from onnxprune.cache import Cache
+from onnxprune.errors import UsageError
+from onnxprune.evaluate import Metric, load_metric
+from onnxprune.passes import Pass
+from onnxprune.progress import Progress
+from onnxprune.recipe import Recipe
+from onnxprune.samples import Source
+
+__all__ = ["Given", "Job"]
+
+
+class Given(TypedDict, total=False):
+    """What may be given to ``compress`` under the names of the command line. None counts as not given."""
+
+    calib: Source | None  # samples of every graph input: an .npz file or a mapping of arrays
+    test: Source | None  # the same to measure on, perhaps with 'labels'
+    metric: str | Metric | None  # (outputs, labels) -> score, or where to import it from
+    targets: Sequence[str] | None
+    shapes: Mapping[str, Sequence[int]] | None  # of graph inputs, whole
+    max_drop: float | None  # in percentage points of the metric
+    seed: int | None
+    threads: int | None  # of onnxruntime, while latencies are taken
+    verify_each: bool | None  # check that every pass told the truth
+    save_after: str | Path | None  # a folder for the model after each pass
+    progress: Progress | None  # silent by default
+    cache: Cache | None  # Cache.default() by default
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """What to do, on which data, and how."""
+
+    recipe: Recipe
+    targets: tuple[Target, ...]
+    calib: Source | None
+    test: Source | None
+    metric: Metric | None
+    verify_each: bool
+    save_after: Path | None
+    progress: Progress
+    cache: Cache
+
+    @classmethod
+    def of(cls, passes: str | Sequence[Pass] | None, recipe: str | Path | Recipe | None, given: Given) -> Job:
+        """The job in which what is given stands above what the recipe says.
+
+        Raises UsageError where that makes no sense.
+        """
+        said: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        if strange := sorted(said.keys() - Given.__annotations__.keys()):
+            raise TypeError(f"compress() takes no argument '{strange[0]}'")
+        base = recipe if isinstance(recipe, Recipe) else Recipe() if recipe is None else Recipe.from_toml(recipe)
+        merged = replace(base, **_overrides(passes, said))
+        if passes is None and recipe is None and not merged.targets:
+            raise UsageError("there is nothing to do: give passes (--passes fold,prune:macs=50%) or a --recipe")
+        calib, test = said.get("calib", merged.calib), said.get("test", merged.test)
+        if merged.max_drop is not None and calib is None and test is None:
+            raise UsageError("a drop can be seen on data only: give --test or --calib along with --max-drop")
+        metric = said.get("metric", merged.metric)
+        return cls(
+            recipe=merged,
+            targets=tuple(load_target(name) for name in merged.targets),
+            calib=calib,
+            test=test,
+            metric=load_metric(metric) if isinstance(metric, str) else metric,
+            verify_each=said.get("verify_each", False),
+            save_after=Path(said["save_after"]) if "save_after" in said else None,
+            progress=said.get("progress") or Progress.silent(),
+            cache=said.get("cache") or Cache.default(),
+        )
+
+
+def _overrides(passes: str | Sequence[Pass] | None, said: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a recipe that are given."""
+    words = {key: said[key] for key in ("max_drop", "seed", "threads") if key in said}
+    if passes is not None:
+        words["passes"] = Recipe.from_passes(passes).passes if isinstance(passes, str) else tuple(passes)
+    if "targets" in said:
+        words["targets"] = (said["targets"],) if isinstance(said["targets"], str) else tuple(said["targets"])
+    if "shapes" in said:
+        words["shapes"] = {name: tuple(int(size) for size in shape) for name, shape in said["shapes"].items()}
+    return words
