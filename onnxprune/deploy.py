@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from onnxprune.backends import Artifact, Backend, Target
+from onnxprune.backends import Artifact, Backend, Target, refusal
 from onnxprune.errors import BackendError
 from onnxprune.node import Array
 from onnxprune.runtime import Session
@@ -40,11 +40,8 @@ def refuse_unsupported(proto: onnx.ModelProto, shapes: Mapping[str, tuple[int, .
         missing = backend().unsupported(fixed)
     except ImportError as error:
         raise BackendError(f"TVM cannot be imported ({error}); reinstall onnxprune, or leave out the target") from error
-    if not missing:
-        return
-    shown = ", ".join(f"{op} ('{name}')" if name else op for op, name in missing[:5])
-    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-    raise BackendError(f"TVM cannot compile {shown}{more}; leave out the target and run model.onnx with onnxruntime")
+    if missing:
+        raise BackendError(refusal(missing))
 
 
 def deploy(

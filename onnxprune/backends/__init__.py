@@ -12,7 +12,7 @@ import onnx
 from onnxprune.backends.targets import Target, load_target, target_names
 from onnxprune.node import Array
 
-__all__ = ["Artifact", "Backend", "Target", "load_target", "target_names"]
+__all__ = ["Artifact", "Backend", "Target", "load_target", "refusal", "target_names"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,3 +51,10 @@ class Backend(Protocol):
 
     def verify(self, path: Path, proto: onnx.ModelProto, batches: Iterable[Mapping[str, Array]]) -> float:
         """The largest absolute difference to onnxruntime's outputs."""
+
+
+def refusal(missing: Sequence[tuple[str, str]]) -> str:
+    """The message for (operator, node) pairs that a backend lacks."""
+    shown = ", ".join(f"{op} ('{name}')" if name else op for op, name in missing[:5])
+    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    return f"TVM cannot compile {shown}{more}; leave out the target and run model.onnx with onnxruntime"

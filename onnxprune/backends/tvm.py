@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from onnxprune.backends import Artifact
+from onnxprune.backends import Artifact, refusal
 from onnxprune.backends.link import find_linker, link_shared
 from onnxprune.backends.static import fix_shapes
 from onnxprune.backends.targets import Target
@@ -79,7 +79,7 @@ def build(proto: onnx.ModelProto, target: Target, path: Path, shapes: Mapping[st
     linker = find_linker(target)
     fixed = fix_shapes(proto, shapes)
     if missing := unsupported(fixed):
-        raise BackendError(_refusal(missing))
+        raise BackendError(refusal(missing))
     with _quiet():
         executable = _compile(_import(fixed), target)
     _export(executable, linker, path)
@@ -162,12 +162,6 @@ def _convertible(node: onnx.NodeProto, table: frozenset[str]) -> bool:
 
 def _integer(node: onnx.NodeProto, name: str, default: int = 0) -> int:
     return next((attribute.i for attribute in node.attribute if attribute.name == name), default)
-
-
-def _refusal(missing: Sequence[tuple[str, str]]) -> str:
-    shown = ", ".join(f"{op} ('{name}')" if name else op for op, name in missing[:5])
-    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-    return f"TVM cannot compile {shown}{more}; {WAY_OUT}"
 
 
 def _import(proto: onnx.ModelProto) -> IRModule:
