@@ -76,6 +76,8 @@ class _State:
     def price(self, where: str) -> tuple[float, int] | None:
         """The least harm per saved cost that going further with a candidate has, and how far that is."""
         c, now = self.candidates[where], self.amounts[where]
+        if any(self.amounts.get(other) for other in c.excludes):
+            return None
         further = c.steps[c.steps > now]
         saved = sum(self._saved(where, b, further - now) / b.cost.total() for b in self.unmet())
         if not len(further) or not np.any(np.asarray(saved) > 0):
@@ -104,6 +106,23 @@ class _State:
         for other in c.excludes & self.candidates.keys():
             self.candidates[other] = Candidate(other, {}, np.zeros(1), np.zeros(1, int), c.apply)
 
+    def give_back(self) -> None:
+        """Undo steps that no budget needs after all, the most harmful first."""
+        last = {where: self._before(where) for where, amount in self.amounts.items() if amount}
+        gain = {where: self.candidates[where].harm[[self.amounts[where], less]] for where, less in last.items()}
+        for where in sorted(last, key=lambda w: (float(gain[w][1] - gain[w][0]), w)):
+            while self.amounts[where] and self._can_spare(where):
+                self.take(where, self._before(where))
+
+    def _before(self, where: str) -> int:
+        steps = self.candidates[where].steps
+        return int(steps[steps < self.amounts[where]].max(initial=0))
+
+    def _can_spare(self, where: str) -> bool:
+        more = np.array([self._before(where) - self.amounts[where]])
+        after = {b.name: self.left[b.name] - float(self._saved(where, b, more)[0]) for b in self.budgets}
+        return all(after[b.name] <= max(b.allowed, self.left[b.name]) for b in self.budgets)
+
     def plan(self) -> Plan:
         return Plan(dict(self.amounts), dict(self.left), tuple(b.name for b in self.unmet()))
 
@@ -114,6 +133,8 @@ def _touched(cost: Polynomial, saves: Mapping[Hashable, int]) -> list[Term]:
 
 def weakest_first(candidates: Iterable[Candidate], budgets: Sequence[Budget]) -> Plan:
     """Take steps in the order of least harm per saved share of the unmet budgets, until all are met or none is left.
+
+    At the end, steps that turn out not to be needed are undone, the most harmful first.
 
     As sizes shrink, a step saves less and less, so a price only rises: a price that is still the lowest when computed
     anew is the lowest of all (lazy greedy evaluation, Minoux 1978). Ties go to the candidate that comes first.
@@ -133,6 +154,7 @@ def weakest_first(candidates: Iterable[Candidate], budgets: Sequence[Budget]) ->
             heapq.heappush(queue, (offer[0], rank, where, 0))
         if not queue:
             break
+    state.give_back()
     return state.plan()
 
 

@@ -56,7 +56,7 @@ class PruneChannels:
     params: Amount | None = option(None, "parameters left")
     bytes: Amount | None = option(None, "bytes of weights left")
     ratio: Share | None = option(None, "share of the channels that every layer loses")
-    align: int = option(8, "a layer that is cut keeps a multiple of so many channels, as fast kernels want them")
+    align: int = option(8, "layers that are cut keep a multiple of so many channels, as fast kernels want")
     keep: tuple[str, ...] = option((), "a regular expression; nodes whose whole name it matches keep their channels")
     min: int = option(2, "every layer keeps so many channels, and 5% of them")
     importance: Literal["l1", "l2"] = option("l2", "the norm by which a channel's weights count")
@@ -114,17 +114,19 @@ class PruneChannels:
             if len(steps) > 1:
                 yield family.candidate(free, steps, doomed)
                 continue
-            why = f"it has {len(family.atoms)} channels and keeps {floor}, in multiples of {self.align}"
+            why = f"with align={self.align} and at least {floor} kept, none of its {len(family.atoms)} channels can go"
             if not free.any():
                 why = "kept by recipe" if held and np.any(held) else group.pinned[int(family.atoms[0])]
             for layer in family.layers:
                 model.skip(layer, f"not pruned: {why}")
 
     def _steps(self, family: _Family, most: int) -> Array:
-        """The numbers of atoms that may go: what stays is a multiple of ``align`` in every layer."""
-        left = len(family.atoms) - np.arange(1, most + 1)
-        aligned = [left * family.counts[axis] % self.align == 0 for axis in family.made]
-        return np.flatnonzero(np.concatenate([[True], np.all(aligned, axis=0)]))
+        """The numbers of atoms that may go so that the widest layer keeps a multiple of ``align`` channels."""
+        size, count = max((len(family.group.atoms[axis]), family.counts[axis]) for axis in family.made)
+        gone = count * np.arange(most + 1)
+        whole = count * len(family.atoms) == size  # else other families may take their part of the layer
+        aligned = (size - gone if whole else gone) % self.align == 0
+        return np.flatnonzero(aligned | (gone == 0))
 
 
 @dataclass(frozen=True, eq=False)
