@@ -24,20 +24,21 @@ log = logging.getLogger(__name__)
 def fill_gaps(proto: onnx.ModelProto, types: dict[str, onnx.ValueInfoProto]) -> dict[str, onnx.ValueInfoProto]:
     """Add the types of tensors of which inference knows nothing, as far as onnxruntime can run the graph.
 
-    A size counts as fixed only when it is the same with every symbolic input dimension set to 2 and to 3.
+    A size counts as fixed only when it is the same in two runs: of zeros, every symbolic input dimension set to 2, and
+    of ones, set to 3.
     """
     standard = {"", "ai.onnx.ml"}
     gaps = [o for n in proto.graph.node for o in n.output if o and (o not in types or _open(types[o]))]
     if not gaps or all(n.domain in standard for n in proto.graph.node):
         return types
     try:
-        runs = [_run(proto, gaps, dynamic) for dynamic in (2, 3)]
+        runs = [_run(proto, gaps, dynamic, fill) for dynamic, fill in ((2, 0), (3, 1))]
     except (ModelError, ValueError) as error:
         log.info("shapes of %s stay unknown: %s", ", ".join(gaps), error)
         return types
     found = {}
     for name, first, second in zip(gaps, *runs, strict=True):
-        if first.ndim == second.ndim:
+        if isinstance(first, np.ndarray) and isinstance(second, np.ndarray) and first.ndim == second.ndim:
             kind = onnx.helper.np_dtype_to_tensor_dtype(first.dtype)
             shape = [a if a == b else None for a, b in zip(first.shape, second.shape, strict=True)]
             found[name] = onnx.helper.make_tensor_value_info(name, kind, shape)
@@ -48,7 +49,7 @@ def _open(info: onnx.ValueInfoProto) -> bool:
     return info.type.HasField("tensor_type") and shape_of(info) is None
 
 
-def _run(proto: onnx.ModelProto, names: list[str], dynamic: int) -> list[Array]:
+def _run(proto: onnx.ModelProto, names: list[str], dynamic: int, fill: int) -> list[Array]:
     from onnxprune.runtime import Session
 
     probe = onnx.ModelProto()
@@ -60,24 +61,51 @@ def _run(proto: onnx.ModelProto, names: list[str], dynamic: int) -> list[Array]:
     feeds = {}
     for value in proto.graph.input:
         dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        feeds[value.name] = np.ones([d if isinstance(d, int) else dynamic for d in shape_of(value) or ()], dtype)
+        feeds[value.name] = np.full([d if isinstance(d, int) else dynamic for d in shape_of(value) or ()], fill, dtype)
     return Session(probe, optimise=False)(feeds)
 
 
 def concrete(model: Model, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor with the graph inputs of the given shapes; what stays open counts as 1."""
-    proto = stripped(model.proto())
+    """The shape of every tensor with the graph inputs of the given shapes.
+
+    What inference leaves open is read off a run of ones; what the graph does not take counts as 1.
+    """
+    proto = model.proto()
     for value in proto.graph.input:
         if (given := inputs.get(value.name)) is not None:
             for dim, size in zip(value.type.tensor_type.shape.dim, given, strict=True):
                 dim.dim_value = size
-    for value in proto.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    graph = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
-    known = {v.name: shape_of(v) for v in (*graph.input, *graph.value_info, *graph.output)}
+    known = _inferred(proto)
     known.update((t.name, t.shape) for t in model.constants)
     guess = {t.name: t.shape for node in model.nodes for t in node.tensors()}
+    gaps = [name for name in guess if not _fixed(known.get(name))]
+    known |= {name: value.shape for name, value in _seen(proto, gaps).items()}
     return {name: tuple(d if isinstance(d, int) else 1 for d in known.get(name) or guess[name] or ()) for name in guess}
+
+
+def _fixed(shape: Shape | None) -> bool:
+    return shape is not None and all(isinstance(d, int) for d in shape)
+
+
+def _inferred(proto: onnx.ModelProto) -> dict[str, Shape | None]:
+    lean = stripped(proto)
+    del lean.graph.value_info[:]
+    for value in lean.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    graph = onnx.shape_inference.infer_shapes(lean, data_prop=True).graph
+    return {v.name: shape_of(v) for v in (*graph.input, *graph.value_info, *graph.output)}
+
+
+def _seen(proto: onnx.ModelProto, names: list[str]) -> dict[str, Array]:
+    """The tensors of a run of ones, none where the graph does not take them."""
+    if not names:
+        return {}
+    try:
+        values = _run(proto, names, dynamic=1, fill=1)
+    except (ModelError, ValueError) as error:
+        log.info("shapes of %s stay unknown: %s", ", ".join(names), error)
+        return {}
+    return {name: value for name, value in zip(names, values, strict=True) if isinstance(value, np.ndarray)}
 
 
 def input_shapes(

@@ -7,7 +7,7 @@ A cost is a multilinear polynomial of sizes: Σ coefficient · Π size(axis). Th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias
 
@@ -17,6 +17,7 @@ from onnxprune.axes.linear import linear
 from onnxprune.model import Model
 from onnxprune.node import Axis, Node, Tensor
 from onnxprune.passes import Analysis, Context
+from onnxprune.proto import stored_bits
 from onnxprune.shapes import concrete
 
 __all__ = ["Cost", "Kind", "NodeCost", "NodeCosts", "Polynomial", "Stats", "Term", "Totals"]
@@ -76,10 +77,7 @@ def _is_parameter(tensor: Tensor) -> bool:
 
 
 def _itemsize(tensor: Tensor) -> float:
-    dtype = tensor.dtype
-    if dtype is None or dtype.kind == "O":
-        return 0
-    return 0.5 if "int4" in dtype.name or "float4" in dtype.name else dtype.itemsize
+    return 0 if tensor.dtype is None or tensor.dtype.kind == "O" else stored_bits(tensor.dtype) / 8
 
 
 def _macs(model: Model, inputs: Shapes) -> tuple[Term, ...]:
@@ -89,18 +87,26 @@ def _macs(model: Model, inputs: Shapes) -> tuple[Term, ...]:
 
 def _conv(node: Node, shapes: Shapes) -> Term:
     """Every output position applies the whole kernel; a transposed convolution does so at every input position."""
-    x, w, y = (shapes[t.name] for t in (node.x(0), node.x(1), node.y()))
-    batch, *positions = (y[0], *y[2:]) if node.op == "Conv" else (x[0], *x[2:])
-    return Term(node.name, math.prod((batch, *positions, *w[2:])), node.x(1).axes()[:2])
+    places = node.y() if node.op == "Conv" else node.x()
+    batch, fixed = _repeats(places, (0,), shapes)
+    windows = batch * math.prod((*shapes[places.name][2:], *shapes[node.x(1).name][2:]))
+    return Term(node.name, windows, (*fixed, *node.x(1).axes()[:2]))
 
 
 def _matmul(node: Node, shapes: Shapes) -> Term:
-    """Outputs times the length of the sum; a constant weight's axes are the factors."""
-    y = shapes[node.y().name]
+    """Outputs times the length of the sum."""
     if (view := linear(node)) is not None:
-        return Term(node.name, math.prod(y[:-1]), (view.made, view.read))
-    x = shapes[node.x().name]
+        rows, fixed = _repeats(view.y, range((view.y.rank or 1) - 1), shapes)
+        return Term(node.name, rows, (*fixed, view.made, view.read))
+    x, y = shapes[node.x().name], shapes[node.y().name]
     return Term(node.name, math.prod(y) * (x[0] if node.op == "Gemm" and node.attrs.get("transA", 0) else x[-1]))
+
+
+def _repeats(tensor: Tensor, dims: Iterable[int], shapes: Shapes) -> tuple[int, tuple[Axis, ...]]:
+    """How often an operator is repeated along axes: those of fixed size are factors, for a pass may cut them."""
+    fixed = tuple(Axis(tensor.name, d) for d in dims if tensor.size(d) is not None)
+    known = shapes[tensor.name]  # nothing where the rank is unknown
+    return math.prod(known[d] for d in dims if tensor.size(d) is None and d < len(known)), fixed
 
 
 def _recurrent(node: Node, shapes: Shapes) -> Term:
@@ -110,19 +116,25 @@ def _recurrent(node: Node, shapes: Shapes) -> Term:
 
 
 def _einsum(node: Node, shapes: Shapes) -> Term:
-    """One multiply-accumulate for every combination of the indices."""
+    """One multiply-accumulate for every combination of the indices, those behind an ellipsis included."""
     operands = str(node.attrs["equation"]).replace(" ", "").split("->")[0].split(",")
     sizes: dict[str, int] = {}
-    for operand, tensor in zip(operands, node.inputs, strict=True):
-        if tensor is not None and "." not in operand:
-            sizes.update(zip(operand, shapes[tensor.name], strict=True))
-    return Term(node.name, math.prod(sizes.values()))
+    unnamed = 1
+    for index, operand in enumerate(operands):
+        first, _, last = operand.partition("...")
+        shape = shapes[node.x(index).name]
+        sizes.update(zip(first, shape, strict=False))
+        sizes.update(zip(reversed(last), reversed(shape), strict=False))
+        unnamed = max(unnamed, math.prod(shape[len(first) : len(shape) - len(last)]))
+    return Term(node.name, unnamed * math.prod(sizes.values()))
 
 
 def _attention(node: Node, shapes: Shapes) -> Term:
-    """Scores and their weighted sum: queries · keys · (query width + value width), over batch and heads."""
-    query, key, value = (shapes[node.x(i).name] for i in range(3))
-    return Term(node.name, math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1]))
+    """Scores and their weighted sum: queries · keys · (query width + output width), over batch and heads."""
+    query, key, y = (shapes[t.name] for t in (node.x(0), node.x(1), node.y()))
+    past = node.input(4)
+    keys = key[-2] + (shapes[past.name][-2] if past is not None else 0)
+    return Term(node.name, math.prod(query[:-1]) * keys * (query[-1] + y[-1]))
 
 
 COUNTERS: dict[str, Callable[[Node, Shapes], Term]] = {
@@ -160,7 +172,8 @@ class NodeCosts(Analysis[tuple[NodeCost, ...]]):
 
 def _node_cost(model: Model, node: Node, shapes: Shapes) -> NodeCost:
     read = {t.name: t for t in node.inputs if t is not None and t.constant}.values()
-    macs = Polynomial((COUNTERS[node.kind](node, shapes),), _factors(read)).total() if node.kind in COUNTERS else 0
+    sizes = {axis: size for t in node.tensors() for axis, size in _sizes(t).items()}
+    macs = Polynomial((COUNTERS[node.kind](node, shapes),), sizes).total() if node.kind in COUNTERS else 0
     return NodeCost(
         node.name,
         node.kind,
@@ -169,10 +182,6 @@ def _node_cost(model: Model, node: Node, shapes: Shapes) -> NodeCost:
         round(sum(t.elements() * _itemsize(t) for t in read)),
         sum(_bytes(t, shapes) for t in node.outputs if t is not None),
     )
-
-
-def _factors(tensors: object) -> dict[Hashable, int]:
-    return {axis: size for t in tensors for axis, size in _sizes(t).items()}  # type: ignore[attr-defined]
 
 
 def _bytes(tensor: Tensor, shapes: Shapes) -> int:
