@@ -1,6 +1,6 @@
 """What the alignment of channel counts costs and brings: accuracy and latency at half the MACs, as a Markdown table.
 
-    python models/align.py [MODEL.onnx …]      # each with NAME.calib.npz beside it, or models/digits.calib.npz
+python models/align.py [MODEL.onnx …]      # each with NAME.calib.npz beside it, or models/digits.calib.npz
 """
 
 from __future__ import annotations

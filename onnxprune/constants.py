@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 from onnxprune.errors import ModelError
 from onnxprune.model import Model
-from onnxprune.node import Array, Node
+from onnxprune.node import Array, Node, Tensor
 from onnxprune.runtime import Session
 
 __all__ = ["constant_values", "constants_behind"]
@@ -23,8 +23,8 @@ __all__ = ["constant_values", "constants_behind"]
 Pair: TypeAlias = tuple[Array, Array]
 
 MOVES = frozenset({"Concat", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"})
-RANDOM = frozenset(
-    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+RANDOM = frozenset(  # Dropout only in training; otherwise it is no more than an Identity
+    {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
 STORAGE = frozenset({"DequantizeLinear"})  # weights are stored small on purpose
 SMALL = 1024  # bytes: a result up to here may be larger than what it is computed from
@@ -51,7 +51,8 @@ def _known(pair: Pair) -> bool:
 
 
 def _pure(node: Node) -> bool:
-    return bool(node.inputs) and not node.domain and not node.captures and node.op not in RANDOM | STORAGE
+    body = any(isinstance(value, onnx.GraphProto) for value in node.attrs.values())
+    return bool(node.inputs) and not node.domain and not body and node.op not in RANDOM | STORAGE
 
 
 def _shape(node: Node) -> dict[str, Pair]:
@@ -67,16 +68,21 @@ def _evaluated(node: Node, proto: onnx.NodeProto, pairs: dict[str, Pair], opset:
     inputs = {t.name: pairs[t.name] if t.name in pairs else (t.value(),) * 2 for t in node.inputs if t is not None}
     half = {name for name, pair in inputs.items() if not _known(pair)}
     moved = {t.name for t in (node.inputs if node.op == "Concat" else node.inputs[:1]) if t is not None}
-    if half and not (node.op in MOVES and half <= moved):
+    limit = max(SMALL, sum(first.nbytes for first, _ in inputs.values()))
+    if (half and not (node.op in MOVES and half <= moved)) or all(_nbytes(t) > limit for t in node.outputs):
         return {}
     try:
         firsts = _run(proto, {name: first for name, (first, _) in inputs.items()}, opset)
         seconds = _run(proto, {name: second for name, (_, second) in inputs.items()}, opset) if half else firsts
     except (ModelError, ValueError, TypeError):  # onnxruntime lacks the operator for this type, or it is no tensor
         return {}
-    limit = max(SMALL, sum(first.nbytes for first, _ in inputs.values()))
     results = zip([name for name in proto.output if name], firsts, seconds, strict=True)
     return {name: (a, b) for name, a, b in results if isinstance(a, np.ndarray) and a.nbytes <= limit}
+
+
+def _nbytes(tensor: Tensor | None) -> int:
+    """At least so many bytes, as far as the shape is known."""
+    return 0 if tensor is None or tensor.dtype is None else tensor.elements() * tensor.dtype.itemsize
 
 
 def _run(proto: onnx.NodeProto, inputs: dict[str, Array], opset: int) -> list[Array]:

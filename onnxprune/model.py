@@ -187,9 +187,9 @@ class Model:
         """Turn a computed tensor into a constant under its own name; its producer goes when nothing else needs it."""
         for wired in list(self._variables[name].inputs):
             for index, tensor in enumerate(wired.outputs):
-                if tensor.name == name:
-                    wired.outputs[index] = gs.Variable("")
-            if all(not t.name for t in wired.outputs):
+                if tensor.name == name:  # not omitted: of most operators no output is optional
+                    wired.outputs[index] = self._variable(self.fresh_name(f"{name}_unread"))
+            if not any(t.outputs or self.is_output(t.name) for t in wired.outputs):
                 self._remove(wired)
         self.provenance.adopt(name, value.shape)
         self.put(name, value)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,7 +25,21 @@ from onnx import numpy_helper
 from onnxprune.errors import ModelError, UsageError
 from onnxprune.node import Array, Shape
 
-__all__ = ["OPSETS", "array", "captures", "infer", "normalise", "read", "write", "write_atomically"]
+__all__ = [
+    "OPSETS",
+    "array",
+    "captures",
+    "infer",
+    "inlined",
+    "inner_names",
+    "normalise",
+    "read",
+    "shape_of",
+    "stored_bits",
+    "stripped",
+    "write",
+    "write_atomically",
+]
 
 OPSETS = range(7, 27)
 SMALL = 1024  # bytes: constants up to here may hold shapes and stay in the graph for shape inference
@@ -48,21 +64,25 @@ def read(path: Path) -> onnx.ModelProto:
         raise ModelError(f"'{path}' is not an ONNX model (not a protobuf, or cut short): {error}") from error
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(f"'{path}' is not an ONNX model: it has no graph or no opset")
-    for tensor in _external(proto.graph):
+    for tensor in filter(_is_external, proto.graph.initializer):
         _localise(tensor, path.parent)
+    for tensor in filter(_is_external, _nested(proto.graph)):
+        _localise(tensor, path.parent)
+        tensor.CopyFrom(inlined(tensor))
     return proto
 
 
-def _external(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    for tensor in graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            yield tensor
-    for node in graph.node:
+def _is_external(tensor: onnx.TensorProto) -> bool:
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def _nested(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """The tensors inside nodes: their attributes, and the initializers of their subgraphs."""
+    for node in _all_nodes(graph):
         for attribute in node.attribute:
-            if attribute.t.data_location == onnx.TensorProto.EXTERNAL:
-                yield attribute.t
+            yield from (attribute.t, *attribute.tensors)
             for inner in _graphs_of(attribute):
-                yield from _external(inner)
+                yield from inner.initializer
 
 
 def _localise(tensor: onnx.TensorProto, folder: Path) -> None:
@@ -74,8 +94,11 @@ def _localise(tensor: onnx.TensorProto, folder: Path) -> None:
         raise ModelError(f"{where} lies outside the model's folder: refused; move the file beside the model")
     if not path.is_file():
         raise ModelError(f"{where} is missing: copy it beside the model")
-    offset, size = int(entries.get("offset", 0)), _nbytes(tensor)
-    if offset < 0 or path.stat().st_size < offset + size:
+    try:
+        offset, size = int(entries.get("offset", 0)), _nbytes(tensor)
+    except (KeyError, ValueError) as error:
+        raise ModelError(f"{where} has no sound type or offset: {error}") from error
+    if min(offset, size) < 0 or path.stat().st_size < offset + size:
         raise ModelError(f"{where} is shorter than declared: {size} bytes wanted at {offset}")
     del tensor.external_data[:]
     for key, value in (("location", str(path)), ("offset", str(offset)), ("length", str(size))):
@@ -83,14 +106,19 @@ def _localise(tensor: onnx.TensorProto, folder: Path) -> None:
 
 
 def _nbytes(tensor: onnx.TensorProto) -> int:
-    packed = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4, onnx.TensorProto.FLOAT4E2M1)
-    bits: int = 4 if tensor.data_type in packed else 8 * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    return -(-int(math.prod(tensor.dims)) * bits // 8)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    return -int(-math.prod(tensor.dims) * stored_bits(dtype) // 8)
+
+
+def stored_bits(dtype: np.dtype[Any]) -> int:
+    """The bits that one element takes in a file: types narrower than a byte are packed there."""
+    narrow = re.fullmatch(r"u?int([24])|float([46])_.*", dtype.name)
+    return int(narrow[1] or narrow[2]) if narrow else 8 * dtype.itemsize
 
 
 def array(tensor: onnx.TensorProto) -> Array:
     """The value of a tensor, read-only, of numpy's or ml_dtypes' type; external data is memory-mapped."""
-    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+    if _is_external(tensor):
         entries = {e.key: e.value for e in tensor.external_data}
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
         shape = tuple(tensor.dims)
@@ -108,7 +136,7 @@ def array(tensor: onnx.TensorProto) -> Array:
 
 def inlined(tensor: onnx.TensorProto) -> onnx.TensorProto:
     """The tensor with its external data read into it; itself when it has none."""
-    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+    if not _is_external(tensor):
         return tensor
     entries = {e.key: e.value for e in tensor.external_data}
     with open(entries["location"], "rb") as stream:
@@ -118,18 +146,19 @@ def inlined(tensor: onnx.TensorProto) -> onnx.TensorProto:
 
 
 def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of the model in the one form that rules and passes see; raises ModelError for an opset out of range."""
-    if proto.functions:
-        proto = onnx.inliner.inline_local_functions(proto)
-    else:
-        copy = onnx.ModelProto()
-        copy.CopyFrom(proto)
-        proto = copy
+    """A copy of the model in the one form that rules and passes see.
+
+    Raises ModelError for an opset out of range, and for external data whose folder is not known.
+    """
+    proto = _without_functions(proto)
     for entry in proto.opset_import:
         entry.domain = "" if entry.domain == "ai.onnx" else entry.domain
     _check_opset(proto)
     proto.ir_version = max(proto.ir_version, 4)  # below 4, initializers must be graph inputs too
     graph = proto.graph
+    graph.name = graph.name or "graph"
+    for tensor in filter(_is_external, (*graph.initializer, *_nested(graph))):
+        _check_located(tensor)
     for node in _all_nodes(graph):
         node.domain = "" if node.domain == "ai.onnx" else node.domain
     _constants_to_initializers(graph)
@@ -139,10 +168,35 @@ def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
+def _without_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which local functions are inlined; one written for another opset stays, as an unknown operator."""
+    if proto.functions:
+        try:
+            return onnx.inliner.inline_local_functions(proto)
+        except Exception as error:  # the inliner raises several unrelated types
+            raise ModelError(f"the model's local functions are invalid: {error}") from error
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    return copy
+
+
+def _check_located(tensor: onnx.TensorProto) -> None:
+    location = {e.key: e.value for e in tensor.external_data}.get("location", "")
+    if not os.path.isabs(location):
+        raise ModelError(
+            f"external data of '{tensor.name}' ('{location}'): its folder is not known; load the model by its path"
+        )
+
+
 def _check_opset(proto: onnx.ModelProto) -> None:
-    opset = next((o.version for o in proto.opset_import if o.domain == ""), None)
-    if opset is None:
+    versions = sorted({o.version for o in proto.opset_import if o.domain == ""})
+    if not versions:
         raise ModelError("the model imports no standard opset (domain ''): cannot tell what its operators mean")
+    if len(versions) > 1:
+        raise ModelError(
+            f"the model imports the standard opset twice, as {versions[0]} and as {versions[-1]}: keep one"
+        )
+    opset = versions[0]
     if opset not in OPSETS:
         raise ModelError(
             f"the model uses opset {opset}; supported are {OPSETS[0]} to {OPSETS[-1]}: "
@@ -176,7 +230,7 @@ def _constants_to_initializers(graph: onnx.GraphProto) -> None:
 
 def _constant(node: onnx.NodeProto) -> onnx.TensorProto | None:
     """The value of a Constant node under its output's name; None for a sparse one."""
-    attribute = node.attribute[0]
+    attribute = node.attribute[0] if node.attribute else onnx.AttributeProto()
     if attribute.name == "value":
         tensor = onnx.TensorProto()
         tensor.CopyFrom(attribute.t)
@@ -236,6 +290,15 @@ def captures(node: onnx.NodeProto) -> list[str]:
     return list(found)
 
 
+def inner_names(node: onnx.NodeProto) -> Iterator[str]:
+    """The names that a node's subgraphs give to tensors of their own."""
+    for graph in (inner for attribute in node.attribute for inner in _graphs_of(attribute)):
+        yield from (value.name for value in (*graph.input, *graph.initializer))
+        for inner in graph.node:
+            yield from inner.output
+            yield from inner_names(inner)
+
+
 def _replace(field: object, items: Iterable[onnx.NodeProto]) -> None:
     kept = list(items)
     del field[:]  # type: ignore[attr-defined]
@@ -253,11 +316,11 @@ def stripped(proto: onnx.ModelProto) -> onnx.ModelProto:
     for field in ("ir_version", "producer_name", "domain"):
         setattr(lean, field, getattr(proto, field))
     lean.opset_import.extend(proto.opset_import)
-    lean.graph.name = graph.name or "graph"
+    lean.graph.name = graph.name
     for name in ("node", "input", "output", "sparse_initializer"):
         getattr(lean.graph, name).extend(getattr(graph, name))
     for tensor in graph.initializer:
-        if tensor.data_location != onnx.TensorProto.EXTERNAL and tensor.ByteSize() <= SMALL:
+        if not _is_external(tensor) and tensor.ByteSize() <= SMALL:
             lean.graph.initializer.append(tensor)
         else:
             info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))

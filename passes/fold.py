@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -37,15 +38,22 @@ class Fold:
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Fold; there is nothing left to fold afterwards."""
-        done = {
-            "constants": _fold_constants(model),
-            "identities": _drop_identities(model),
-            "affine operators into the layer before": _fold_affine(model),
-            "dead nodes and constants": model.sweep(),
-        }
-        if not any(done.values()):
+        done: Counter[str] = Counter()
+        for found in iter(lambda: _round(model), Counter()):
+            done += found
+        if not done:
             return Unchanged("nothing to fold")
-        return Changed("folded " + ", ".join(f"{count} {what}" for what, count in done.items() if count))
+        return Changed("folded " + ", ".join(f"{count} {what}" for what, count in done.items()))
+
+
+def _round(model: Model) -> Counter[str]:
+    """Every step once; what is dead is swept away first, for it would be in the way as a reader."""
+    dead, done = model.sweep(), Counter[str]()
+    for what, step in STEPS.items():
+        done[what] = step(model)
+        dead += model.sweep()
+    done["dead nodes and constants"] = dead
+    return done
 
 
 def _fold_constants(model: Model) -> int:
@@ -124,12 +132,13 @@ class _Chain:
 def _fold_affine(model: Model) -> int:
     """Follow chains through the graph as it is, then rewrite each once."""
     chains: dict[str, _Chain] = {}
-    for node in model.nodes:
-        if (view := linear(node)) is not None and (bias := _bias(view)) is not None:
-            chains[view.y.name] = _Chain(view, own_bias(model, view), np.ones_like(bias), bias, view.y)
-        elif node.op in AFFINE and not node.domain:
-            _extend(model, chains, node)
-    return sum(_apply(model, chain) for chain in chains.values() if chain.folded)
+    with np.errstate(all="ignore"):  # a chain that overflows is refused in the end
+        for node in model.nodes:
+            if (view := linear(node)) is not None and (bias := _bias(view)) is not None:
+                chains[view.y.name] = _Chain(view, own_bias(model, view), np.ones_like(bias), bias, view.y)
+            elif node.op in AFFINE and not node.domain:
+                _extend(model, chains, node)
+        return sum(_apply(model, chain) for chain in chains.values() if chain.folded)
 
 
 def _extend(model: Model, chains: dict[str, _Chain], node: Node) -> None:
@@ -149,9 +158,9 @@ def _obstacle(model: Model, node: Node, x: Tensor, chain: _Chain, affine: tuple[
     view = chain.view
     if affine is None:
         return "its parameters are computed at run time or vary within a channel"
-    if _fixed(model, x.name) or len(reads(model, x.name)) > 1:
+    if len(reads(model, x.name)) > 1:
         return f"its input '{x.name}' is read elsewhere too"
-    if len(reads(model, view.weight.name)) > 1 or _fixed(model, view.weight.name):
+    if len(reads(model, view.weight.name)) > 1:
         return f"weight '{view.weight.name}' of '{view.node.name}' is shared"
     if view.node.op == "MatMul" and affine[1].any() and (view.x.rank, view.weight.rank) != (2, 2):
         return f"MatMul '{view.node.name}' takes no bias"
@@ -164,7 +173,8 @@ def _affine(node: Node, x: Tensor, view: Linear) -> tuple[Array, Array] | None:
     if any(not t.constant for t in rest) or not rest:
         return None
     if node.op == "BatchNormalization":
-        if (view.channels != 1 and x.rank != 2) or node.attrs.get("training_mode", 0) or any(node.outputs[1:]):
+        training = node.attrs.get("training_mode", 0) or any(node.outputs[1:])
+        if training or (view.channels != 1 and x.rank != 2) or any(t.rank != 1 for t in rest):
             return None
         gamma, beta, mean, variance = (t.value().astype(np.float64) for t in rest)
         scale = gamma / np.sqrt(variance + node.attrs.get("epsilon", 1e-5))
@@ -229,3 +239,10 @@ def _apply(model: Model, chain: _Chain) -> int:
         model.set_attribute(view.node, "beta", None)
     model.set_output(view.node, 0, chain.last.name)
     return len(chain.folded)
+
+
+STEPS: dict[str, Callable[[Model], int]] = {
+    "constants": _fold_constants,
+    "identities": _drop_identities,
+    "affine operators into the layer before": _fold_affine,
+}

@@ -134,6 +134,13 @@ def test_a_step_that_serves_two_budgets_counts_for_both_until_one_is_met() -> No
     assert plan.amounts == {"a": 1, "b": 2}
 
 
+def test_budgets_count_by_share_whatever_their_unit() -> None:
+    macs, size = linear_cost(TEN, a=1000, b=500), linear_cost(TEN, b=1)
+    a, b = offer("a", [0, 3, 6, 9, 12]), offer("b", [0, 4, 8, 12, 16])
+    plan = weakest_first([a, b], [Budget("macs", macs, 14999), Budget("params", size, 9)])
+    assert plan.amounts == {"a": 0, "b": 1}  # a saves 1/15 of the macs, b 1/30 and 1/10 of the parameters
+
+
 def test_a_candidate_rules_out_those_it_excludes() -> None:
     cost = linear_cost(TEN, a=1, b=1)
     merge, prune = offer("a", [0, 1, 2], excludes=["b"]), offer("b", [0, 2, 4, 6], excludes=["a"])

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnxprune.axes.facts import Approximate, Either, Fact, Pin
+from onnxprune.axes.facts import axes
 from onnxprune.axes.groups import Group, collect, settle
 from onnxprune.model import Model
-from onnxprune.node import Axis
 from onnxprune.passes import Analysis, Context
 
 __all__ = ["ChannelGroups"]
@@ -22,15 +21,7 @@ class ChannelGroups(Analysis[tuple[Group, ...]]):
         facts = collect(model)
         tensors = {t.name: t for node in model.nodes for t in node.tensors()}
         tensors.update((t.name, t) for t in (*model.inputs, *model.outputs))
-        sizes = {axis: tensors[axis.tensor].size(axis.dim) for fact in facts for axis in _axes(fact)}
+        sizes = {axis: tensors[axis.tensor].size(axis.dim) for fact in facts for axis in axes(fact)}
         order = {name: index for index, name in enumerate(tensors)}
         groups = [g for g in settle(facts, sizes) if any(tensors[a.tensor].constant for a in g.atoms)]
         return tuple(sorted(groups, key=lambda g: min((order[a.tensor], a.dim) for a in g.atoms)))
-
-
-def _axes(fact: Fact) -> list[Axis]:
-    if isinstance(fact, Pin | Approximate):
-        return [fact.axis]
-    if isinstance(fact, Either):
-        return [axis for tie, whole in fact.options for axis in (tie.a, tie.b, *whole)]
-    return [fact.a, fact.b]

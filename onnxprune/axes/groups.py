@@ -67,16 +67,22 @@ def settle(facts: Iterable[Fact], sizes: Mapping[Axis, int | None]) -> list[Grou
 
 
 def _fixed(facts: Iterable[Fact], sizes: Mapping[Axis, int | None]) -> list[Fact]:
-    """Ties of axes of unknown size are worth nothing: both ends stay whole."""
+    """Ties of axes of unknown size, or of sizes that do not match, are worth nothing: both ends stay whole."""
     result: list[Fact] = []
     for fact in facts:
         ties = [fact] if isinstance(fact, Tie) else [t for t, _ in fact.options] if isinstance(fact, Either) else []
         ends = [axis for tie in ties for axis in (tie.a, tie.b)]
         if any(sizes[axis] is None for axis in ends):
             result += [Pin(axis, "its size is known at run time only") for axis in ends]
+        elif not all(_fits(tie, sizes) for tie in ties):
+            result += [Pin(axis, "its size does not match what it is tied to") for axis in ends]
         else:
             result.append(fact)
     return result
+
+
+def _fits(tie: Tie, sizes: Mapping[Axis, int | None]) -> bool:
+    return bool(tie.slots(sizes[tie.b] or 0).max(initial=0) < max(sizes[tie.a] or 0, 1))
 
 
 def _decide(facts: list[Fact], sizes: Mapping[Axis, int | None]) -> list[Fact]:

@@ -62,8 +62,9 @@ def linear(node: Node) -> Linear | None:
 
 
 def reads(model: Model, name: str) -> list[str]:
-    """The node at every place where a tensor is read: a node that reads it twice is there twice."""
-    return [n.name for n in model.consumers(name) for t in (*n.inputs, *n.captures) if t is not None and t.name == name]
+    """Who reads a tensor, place by place: a node that reads it twice is there twice, a graph output counts as well."""
+    read = [n.name for n in model.consumers(name) for t in (*n.inputs, *n.captures) if t is not None and t.name == name]
+    return [*read, *(t.name for t in model.outputs if t.name == name)]
 
 
 def own_bias(model: Model, view: Linear) -> str | None:
