@@ -264,6 +264,21 @@ def test_a_weight_that_nodes_compute_is_not_cut(made: str) -> None:
     assert all(not len(found.free) for found in ChannelGroups().compute(model))
 
 
+def test_a_weight_that_was_computed_and_then_frozen_is_silenced_where_it_is_read() -> None:
+    model = net("""(float[1,4,6,6] x) => (float[1,2,6,6] y) <float[4,5,1,1] s, float[5,2,1,1] t>
+        { w = Transpose<perm=[1,0,2,3]>(s)  v = Transpose<perm=[1,0,2,3]>(t)  a = Conv(x, w)  r = Relu(a)
+          y = Conv(r, v) }""")
+    frozen = model.copy()
+    for name, source in (("w", "s"), ("v", "t")):
+        frozen.freeze(name, model.tensor(source).value().swapaxes(0, 1))
+    frozen.sweep()
+    after, spec = cut_at(frozen, "w[0]", 1, 3)
+    assert spec == {"w": {0: [1, 3]}, "v": {1: [1, 3]}}
+    assert_same_function(after, silenced(model, spec))
+    assert_different_function(after, model)
+    assert_different_function(after, silenced(model, shifted(frozen, spec)))
+
+
 def test_half_precision_is_cut_as_it_is() -> None:
     model = net(NETS["chain"].replace("float[", "float16["))
     after, spec = random_cut(model, seed=0)

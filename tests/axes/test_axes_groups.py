@@ -158,6 +158,32 @@ def test_where_all_options_are_pinned_all_stays() -> None:
     assert all(not len(g.free) for g in settle(facts, dict(SIZES)))
 
 
+def test_an_option_tied_to_a_pinned_axis_counts_as_pinned_when_the_next_is_decided() -> None:
+    e, f, g, h = (Axis(name, 0) for name in "efgh")
+    sizes = {**SIZES, e: 4, f: 2, g: 8, h: 4}
+    facts = [
+        merge(A, B, product=C, sizes=sizes), Pin(C, "output"), Tie(B, h), Tie(B, e), merge(e, f, product=g, sizes=sizes)
+    ]  # fmt: skip
+    found = {axis: group for group in settle(facts, dict(sizes)) for axis in group.atoms}
+    assert found[B].why(B) == "output"
+    assert f in found[g].atoms
+    assert len(found[g].free) == 2
+
+
+def test_a_product_of_pinned_options_counts_as_pinned_when_the_next_is_decided() -> None:
+    e, f, g = (Axis(name, 0) for name in "efg")
+    sizes = {**SIZES, e: 12, f: 2, g: 24}
+    facts = [merge(A, B, product=C, sizes=sizes), Pin(A, "one"), Pin(B, "two"), Tie(C, e)]
+    found = {
+        axis: group
+        for group in settle([*facts, merge(e, f, product=g, sizes=sizes)], dict(sizes))
+        for axis in group.atoms
+    }
+    assert not len(found[C].free)
+    assert f in found[g].atoms
+    assert len(found[g].free) == 2
+
+
 TWICE = """(float[1,3,4,4] x) => (float[1,5] y, float[1,2,4,4] z)
     <float[4,3,1,1] w, int64[2] t = {1,64}, float[64,5] v, float[2,4,1,1] u>
     { a = Conv(x, w)  f = Reshape(a, t)  y = Gemm(f, v)  z = Conv(a, u) }"""

@@ -127,6 +127,7 @@ def test_the_linear_view_says_which_axis_makes_and_which_reads() -> None:
         linear(net(text).nodes[0])
         for text in (
             "(float[2,6,8,8] x) => (float[2,4,8,8] y) <float[4,3,1,1] w> { y = Conv<group=2>(x, w) }",
+            "(float[2,6,8,8] x) => (float[2,4,8,8] y) <float[4,6,1,1] w> { y = Conv(x, w) }",
             "(float[2,3] x) => (float[2,4] y) <float[4,3] w> { y = Gemm<transB=1>(x, w) }",
             "(float[2,3] x) => (float[2,4] y) <float[3,4] w> { y = Gemm(x, w) }",
             "(float[2,5,3] x) => (float[2,5,4] y) <float[2,3,4] w> { y = MatMul(x, w) }",
@@ -134,6 +135,7 @@ def test_the_linear_view_says_which_axis_makes_and_which_reads() -> None:
     ]
     assert [(v.made.dim, v.read.dim, v.groups, v.channels) for v in views if v is not None] == [
         (0, 1, 2, 1),
+        (0, 1, 1, 1),
         (0, 1, 1, -1),
         (1, 0, 1, -1),
         (2, 1, 1, -1),
