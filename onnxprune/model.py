@@ -19,11 +19,14 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import numpy_helper
 
-from onnxprune import proto as border
 from onnxprune.errors import ModelError
 from onnxprune.node import Array, Node, Tensor
+from onnxprune.normal import normalise
+from onnxprune.proto import infer, read, shape_of, write
 from onnxprune.provenance import Provenance
 from onnxprune.shapes import fill_gaps
+from onnxprune.subgraphs import captures, inner_names
+from onnxprune.weights import array, inlined
 
 if TYPE_CHECKING:
     from onnxprune.passes import Analysis, Context
@@ -38,12 +41,12 @@ class Model:
     """An ONNX graph to read and edit. Reads are by name; edits keep the graph a graph, ``proto()`` checks the rest."""
 
     def __init__(self, proto: onnx.ModelProto) -> None:
-        proto = border.normalise(proto)
+        proto = normalise(proto)
         graph = proto.graph
-        self._types: dict[str, onnx.ValueInfoProto] | None = fill_gaps(proto, border.infer(proto))
+        self._types: dict[str, onnx.ValueInfoProto] | None = fill_gaps(proto, infer(proto))
         self._constants = {t.name: t for t in graph.initializer}
         self._node_protos = {n.name: n for n in graph.node}
-        self._captured = {n.name: border.captures(n) for n in graph.node}
+        self._captured = {n.name: captures(n) for n in graph.node}
         self._wire(_wiring(proto, self._captured))
         self._envelope = _envelope(proto)
         self._views: dict[str, Node] | None = None
@@ -58,7 +61,7 @@ class Model:
         """A model from a file, a ModelProto, or (a copy of) another model; raises ModelError when it is not sound."""
         if isinstance(source, Model):
             return source.copy()
-        return cls(source if isinstance(source, onnx.ModelProto) else border.read(Path(source)))
+        return cls(source if isinstance(source, onnx.ModelProto) else read(Path(source)))
 
     def proto(self) -> onnx.ModelProto:
         """The graph as protobuf with freshly inferred shapes, fully checked; raises ModelError if it is invalid."""
@@ -70,7 +73,7 @@ class Model:
 
     def save(self, path: str | Path) -> None:
         """Write the model atomically, equal models as equal bytes."""
-        border.write(self.proto(), Path(path))
+        write(self.proto(), Path(path))
 
     def copy(self) -> Model:
         """An independent model; constants are shared until either side replaces them."""
@@ -94,7 +97,7 @@ class Model:
         digest = hashlib.sha256(self._export(constants=False).SerializeToString(deterministic=True))
         for name, tensor in sorted(self._constants.items()):
             digest.update(f"{name}:{tensor.data_type}:{tuple(tensor.dims)}".encode())
-            value = border.array(tensor)
+            value = array(tensor)
             digest.update(
                 repr(value.tolist()).encode() if value.dtype == object else np.ascontiguousarray(value).tobytes()
             )
@@ -110,7 +113,7 @@ class Model:
             node.input[:] = [t.name for t in wired.inputs[:real]]
             node.output[:] = [t.name for t in wired.outputs]
         if constants:
-            result.graph.initializer.extend(border.inlined(t) for t in self._constants.values())
+            result.graph.initializer.extend(inlined(t) for t in self._constants.values())
         return result
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -148,9 +151,9 @@ class Model:
         """The tensor of that name, with the shape inferred for it."""
         if (held := self._constants.get(name)) is not None:
             dtype = onnx.helper.tensor_dtype_to_np_dtype(held.data_type)
-            return Tensor(name, tuple(held.dims), dtype, partial(border.array, held))
+            return Tensor(name, tuple(held.dims), dtype, partial(array, held))
         info = self._inferred().get(name)
-        return Tensor(name, border.shape_of(info), _dtype(info)) if info is not None else Tensor(name, None, None)
+        return Tensor(name, shape_of(info), _dtype(info)) if info is not None else Tensor(name, None, None)
 
     def producer(self, name: str) -> Node | None:
         """The node that computes a tensor; None for graph inputs and constants."""
@@ -268,7 +271,7 @@ class Model:
     def fresh_name(self, stem: str) -> str:
         """A name that no tensor and no node has: ``stem`` itself when it is free."""
         taken = self._wires.keys() | self._constants.keys() | self._variables.keys()
-        taken |= {name for held in self._node_protos.values() for name in border.inner_names(held)}
+        taken |= {name for held in self._node_protos.values() for name in inner_names(held)}
         return next(n for n in (stem, *(f"{stem}_{k}" for k in range(1, len(taken) + 2))) if n not in taken)
 
     def skip(self, where: str, why: str) -> None:
@@ -302,7 +305,7 @@ class Model:
     def _inferred(self) -> dict[str, onnx.ValueInfoProto]:
         if self._types is None:
             exported = self._export()
-            self._types = fill_gaps(exported, border.infer(exported))
+            self._types = fill_gaps(exported, infer(exported))
         return self._types
 
     def _nodes(self) -> dict[str, Node]:

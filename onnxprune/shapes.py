@@ -11,7 +11,8 @@ import onnx
 
 from onnxprune.errors import ModelError, UsageError, unknown
 from onnxprune.node import Array, Shape
-from onnxprune.proto import inlined, shape_of, stripped
+from onnxprune.proto import shape_of, stripped
+from onnxprune.weights import inlined
 
 if TYPE_CHECKING:
     from onnxprune.model import Model

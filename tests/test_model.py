@@ -14,11 +14,12 @@ from nets import NETS, OPSETS
 from onnx import TensorProto, helper, numpy_helper
 from oracle import assert_same_function, distance, feeds, net, net_proto, run
 
-from onnxprune import proto as border
 from onnxprune.analyses.channels import ChannelGroups
 from onnxprune.errors import ModelError, UsageError
 from onnxprune.model import Model
 from onnxprune.node import Axis, Tensor
+from onnxprune.normal import OPSETS as SUPPORTED
+from onnxprune.proto import shape_of
 
 CHAIN = """(float[1,3,8,8] x) => (float[1,2,8,8] y) <float[4,3,3,3] w, float[4] b, float[2,4,1,1] v>
     { a = Conv<pads=[1,1,1,1]>(x, w, b)  r = Relu(a)  y = Conv(r, v) }"""
@@ -234,9 +235,9 @@ def test_the_long_name_of_the_standard_domain_is_its_short_one() -> None:
     assert model.opset == 17
 
 
-@pytest.mark.parametrize("opset", border.OPSETS)
+@pytest.mark.parametrize("opset", SUPPORTED)
 def test_opsets_from_7_to_26_are_read(opset: int) -> None:
-    assert (border.OPSETS[0], border.OPSETS[-1]) == (7, 26)
+    assert (SUPPORTED[0], SUPPORTED[-1]) == (7, 26)
     model = net("(float[2,3] x) => (float[2,2] y) <float[3,2] w, float[2] b> { y = Gemm(x, w, b) }", opset)
     assert (model.opset, model.nodes[0].opset) == (opset, opset)
 
@@ -612,8 +613,8 @@ def test_a_file_is_written_with_the_usual_permissions(tmp_path: Path) -> None:
 
 
 def test_a_large_model_has_its_weights_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(border, "TWO_GB", 100)
-    monkeypatch.setattr(border, "SMALL", 16)
+    monkeypatch.setattr("onnxprune.proto.TWO_GB", 100)
+    monkeypatch.setattr("onnxprune.proto.SMALL", 16)
     model = net(CHAIN)
     for _ in range(2):  # over an old one too
         model.save(tmp_path / "m.onnx")
@@ -628,7 +629,7 @@ def test_shapes_of_the_file_are_replaced_by_inferred_ones() -> None:
     proto.graph.value_info.append(helper.make_tensor_value_info("ghost", 1, [1]))
     model = Model.load(proto)
     assert model.tensor("a").shape == (1, 4, 8, 8)
-    assert {v.name: border.shape_of(v) for v in model.proto().graph.value_info} == {
+    assert {v.name: shape_of(v) for v in model.proto().graph.value_info} == {
         "a": (1, 4, 8, 8),
         "r": (1, 4, 8, 8),
     }
@@ -640,7 +641,7 @@ def test_shapes_follow_an_edit() -> None:
     model.put("b", np.zeros(5, np.float32))
     model.put("v", np.zeros((2, 5, 1, 1), np.float32))
     assert model.tensor("r").shape == (1, 5, 8, 8)
-    assert {border.shape_of(v) for v in model.proto().graph.value_info} == {(1, 5, 8, 8)}
+    assert {shape_of(v) for v in model.proto().graph.value_info} == {(1, 5, 8, 8)}
 
 
 def test_an_edit_that_breaks_the_graph_is_found_when_it_is_asked_for() -> None:

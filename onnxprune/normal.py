@@ -1,0 +1,147 @@
+"""The one form in which rules and passes see a model.
+
+Normalisation is done once, so that no rule repeats it: local functions are inlined, the domain ``ai.onnx`` is
+written ``""``, ``Constant`` nodes become initializers, initializers leave the graph inputs, an ``Identity`` of an
+initializer is that initializer, every node has a unique name.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+import onnx.inliner
+from onnx import numpy_helper
+
+from onnxprune.errors import ModelError
+from onnxprune.subgraphs import all_nodes, captures, inner_tensors
+from onnxprune.weights import check_located, is_external
+
+__all__ = ["OPSETS", "normalise"]
+
+OPSETS = range(7, 27)
+
+
+def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of the model in the one form that rules and passes see.
+
+    Raises ModelError for an opset out of range, and for external data whose folder is not known.
+    """
+    proto = _without_functions(proto)
+    for entry in proto.opset_import:
+        entry.domain = "" if entry.domain == "ai.onnx" else entry.domain
+    _check_opset(proto)
+    proto.ir_version = max(proto.ir_version, 4)  # below 4, initializers must be graph inputs too
+    graph = proto.graph
+    graph.name = graph.name or "graph"
+    for tensor in filter(is_external, (*graph.initializer, *inner_tensors(graph))):
+        check_located(tensor)
+    for node in all_nodes(graph):
+        node.domain = "" if node.domain == "ai.onnx" else node.domain
+    _constants_to_initializers(graph)
+    _keep(graph.input, {t.name for t in graph.initializer})
+    _resolve_aliases(graph)
+    _name_nodes(graph)
+    return proto
+
+
+def _without_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which local functions are inlined; one written for another opset stays, as an unknown operator."""
+    if proto.functions:
+        try:
+            return onnx.inliner.inline_local_functions(proto)
+        except Exception as error:  # the inliner raises several unrelated types
+            raise ModelError(f"the model's local functions are invalid: {error}") from error
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    return copy
+
+
+def _check_opset(proto: onnx.ModelProto) -> None:
+    versions = sorted({o.version for o in proto.opset_import if o.domain == ""})
+    if not versions:
+        raise ModelError("the model imports no standard opset (domain ''): cannot tell what its operators mean")
+    if len(versions) > 1:
+        raise ModelError(
+            f"the model imports the standard opset twice, as {versions[0]} and as {versions[-1]}: keep one"
+        )
+    opset = versions[0]
+    if opset not in OPSETS:
+        raise ModelError(
+            f"the model uses opset {opset}; supported are {OPSETS[0]} to {OPSETS[-1]}: "
+            "convert it with onnx.version_converter.convert_version"
+        )
+
+
+def _constants_to_initializers(graph: onnx.GraphProto) -> None:
+    kept = []
+    for node in graph.node:
+        tensor = _constant(node) if node.op_type == "Constant" and not node.domain else None
+        if tensor is None:
+            kept.append(node)
+        else:
+            graph.initializer.append(tensor)
+    _replace(graph.node, kept)
+
+
+def _constant(node: onnx.NodeProto) -> onnx.TensorProto | None:
+    """The value of a Constant node under its output's name; None for a sparse one."""
+    attribute = node.attribute[0] if node.attribute else onnx.AttributeProto()
+    if attribute.name == "value":
+        tensor = onnx.TensorProto()
+        tensor.CopyFrom(attribute.t)
+        tensor.name = node.output[0]
+        return tensor
+    dtypes = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32}
+    if attribute.name in dtypes:
+        value = np.asarray(onnx.helper.get_attribute_value(attribute), dtypes[attribute.name])
+        return numpy_helper.from_array(value, node.output[0])
+    if attribute.name in ("value_string", "value_strings"):
+        value = np.asarray(onnx.helper.get_attribute_value(attribute), dtype=object)
+        return numpy_helper.from_array(value, node.output[0])
+    return None
+
+
+def _resolve_aliases(graph: onnx.GraphProto) -> None:
+    """Read an initializer directly where the exporter put an Identity before it (de-duplicated equal weights)."""
+    constants = {t.name for t in graph.initializer}
+    fixed = {o.name for o in graph.output} | {name for node in graph.node for name in captures(node)}
+    alias: dict[str, str] = {}
+    kept = []
+    for node in graph.node:
+        source = alias.get(node.input[0], node.input[0]) if node.input else ""
+        if node.op_type == "Identity" and not node.domain and source in constants and node.output[0] not in fixed:
+            alias[node.output[0]] = source
+        else:
+            kept.append(node)
+    if not alias:
+        return
+    for node in kept:
+        for i, name in enumerate(node.input):
+            node.input[i] = alias.get(name, name)
+    _replace(graph.node, kept)
+
+
+def _name_nodes(graph: onnx.GraphProto) -> None:
+    count = Counter(n.name for n in graph.node)
+    taken = set(count)
+    for index, node in enumerate(graph.node):
+        if node.name and count[node.name] == 1:
+            continue
+        stem = node.name or f"{node.op_type}_{index}"
+        name = next(n for n in itertools.chain([stem], (f"{stem}_{k}" for k in itertools.count(1))) if n not in taken)
+        taken.add(name)
+        node.name = name
+
+
+def _replace(field: object, items: Iterable[onnx.NodeProto]) -> None:
+    kept = list(items)
+    del field[:]  # type: ignore[attr-defined]
+    field.extend(kept)  # type: ignore[attr-defined]
+
+
+def _keep(field: object, without: set[str]) -> None:
+    _replace(field, [v for v in field if v.name not in without])  # type: ignore[attr-defined]
