@@ -81,11 +81,12 @@ def _inform(args: Namespace) -> int:
 def _compress(args: Namespace) -> int:
     from onnxprune.compression import compress
     from onnxprune.job import Given
-    from onnxprune.output import check_file
+    from onnxprune.output import check_file, spare
     from onnxprune.progress import Progress
 
     if args.report and args.report != "-":
         check_file(Path(args.report))
+        spare([args.model, args.recipe, args.calib, args.test], [Path(args.report)])
     args.progress = Progress.silent() if args.quiet else Progress.stderr()
     given = cast("Given", {name: value for name, value in vars(args).items() if name in Given.__annotations__})
     output = None if args.dry_run else args.output

@@ -18,7 +18,6 @@ from onnxprune.analyses.cost import Stats
 from onnxprune.axes.cutting import removed
 from onnxprune.backends import Artifact, Target, load_target
 from onnxprune.deploy import deploy, refuse_unsupported
-from onnxprune.errors import UsageError
 from onnxprune.evaluate import Accuracy, Evaluator
 from onnxprune.executor import Serial
 from onnxprune.job import Given, Job
@@ -26,12 +25,13 @@ from onnxprune.manager import PassManager, PassRecord
 from onnxprune.measure import Data, measure, try_out
 from onnxprune.model import Model
 from onnxprune.node import Array
-from onnxprune.output import check_folder, staged
+from onnxprune.output import check_folder, spare, staged
 from onnxprune.passes import Context, Pass
-from onnxprune.proto import TWO_GB, write_atomically
+from onnxprune.proto import write_atomically
 from onnxprune.recipe import Recipe
 from onnxprune.report import ModelFile, Report
 from onnxprune.shapes import input_shapes
+from onnxprune.weights import TWO_GB
 
 __all__ = ["Result", "compress"]
 
@@ -57,7 +57,7 @@ class Result:
         written, BackendError when a target cannot be built.
         """
         folder = Path(folder)
-        _keep_input(self.report.input.path, folder)
+        spare([self.report.input.path], [folder / MODEL])
         with staged(folder) as stage:
             self.model.save(stage / MODEL)
             write_atomically(stage / SPEC, _json(removed(self.model)))
@@ -99,7 +99,7 @@ def compress(
     """
     job = Job.of(passes, recipe, given)
     manager = PassManager(job.recipe.passes)
-    _check_places(job, model, output)
+    _check_places(job, manager, [model, recipe, job.calib, job.test], output)
     original = Model.load(model)
     data = Data.load(job, original)
     ctx = _context(job, original, data)
@@ -125,18 +125,15 @@ def compress(
     return result if output is None else result.save(output)
 
 
-def _check_places(job: Job, model: Source, output: str | Path | None) -> None:
-    """Refuse folders that cannot be written."""
+def _check_places(job: Job, manager: PassManager, read: Sequence[object], output: str | Path | None) -> None:
+    """Refuse folders that cannot be written, and files that are read."""
     if output is not None:
-        check_folder(Path(output), [MODEL, SPEC, REPORT, *(f"{t.name}/{LIBRARY}" for t in job.targets)])
-        _keep_input(str(model) if isinstance(model, str | Path) else None, Path(output))
+        files = [MODEL, SPEC, REPORT, *(f"{t.name}/{LIBRARY}" for t in job.targets)]
+        check_folder(Path(output), files)
+        spare(read, [Path(output) / file for file in files])
     if job.save_after is not None:
-        check_folder(job.save_after)
-
-
-def _keep_input(path: str | None, folder: Path) -> None:
-    if path is not None and (folder / MODEL).exists() and Path(path).exists() and (folder / MODEL).samefile(path):
-        raise UsageError(f"'{folder / MODEL}' is the model to compress and would be overwritten; name another folder")
+        check_folder(job.save_after, manager.files())
+        spare(read, [job.save_after / file for file in manager.files()])
 
 
 def _context(job: Job, original: Model, data: Data) -> Context:

@@ -76,8 +76,14 @@ def _evaluated(node: Node, proto: onnx.NodeProto, pairs: dict[str, Pair], opset:
         seconds = _run(proto, {name: second for name, (_, second) in inputs.items()}, opset) if half else firsts
     except (ModelError, ValueError, TypeError):  # onnxruntime lacks the operator for this type, or it is no tensor
         return {}
-    results = zip([name for name in proto.output if name], firsts, seconds, strict=True)
-    return {name: (a, b) for name, a, b in results if isinstance(a, np.ndarray) and a.nbytes <= limit}
+    outputs = [t for t in node.outputs if t is not None]
+    results = zip(outputs, firsts, seconds, strict=True)
+    return {t.name: (a, b) for t, a, b in results if _is_faithful(a, t) and a.nbytes <= limit}
+
+
+def _is_faithful(value: Array, tensor: Tensor) -> bool:
+    """Whether onnxruntime hands out the values themselves: of 8-bit floats it gives the bits, of sequences a list."""
+    return isinstance(value, np.ndarray) and value.dtype == tensor.dtype
 
 
 def _nbytes(tensor: Tensor | None) -> int:

@@ -16,7 +16,16 @@ import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
-__all__ = ["BackendError", "ModelError", "OnnxPruneError", "PassContractError", "PassError", "UsageError", "unknown"]
+__all__ = [
+    "BackendError",
+    "ModelError",
+    "OnnxPruneError",
+    "PassContractError",
+    "PassError",
+    "UsageError",
+    "first_line",
+    "unknown",
+]
 
 
 class OnnxPruneError(Exception):
@@ -63,3 +72,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1)
     way_out = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names) or 'none'}"
     return f"no {kind} '{name}'; {way_out}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message: onnxruntime's may run over pages."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:400]

@@ -16,12 +16,12 @@ from typing import TypeAlias, cast
 import numpy as np
 
 from onnxprune.calibrate import Calibration
-from onnxprune.errors import UsageError, unknown
+from onnxprune.errors import UsageError, first_line, unknown
 from onnxprune.fidelity import BATCH, Fidelity, class_scores, compare, numbered
 from onnxprune.latency import Latency, latency
 from onnxprune.model import Model
 from onnxprune.node import Array
-from onnxprune.runtime import Session, first_line
+from onnxprune.runtime import Session
 
 __all__ = ["Accuracy", "Evaluator", "Fidelity", "Latency", "Metric", "compare", "latency", "load_metric"]
 

@@ -22,7 +22,8 @@ __all__ = ["BATCH", "Fidelity", "class_scores", "compare", "numbered"]
 
 BATCH = 32  # samples at once, where the graph takes any number
 TINY = float(np.finfo(np.float32).tiny)  # stands for zero below a fraction line: every figure stays finite
-BROKEN = 1e100  # the error where a value turned NaN or infinite
+BROKEN = 1e100  # the error where a value turned NaN, infinite or larger than HUGE
+HUGE = 1e150  # the square root of what float64 holds
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def _comparable(y: Array, z: Array) -> tuple[Array, Array]:
         return np.ones(y.size), (y == z).ravel().astype(np.float64) if alike else np.zeros(y.size)
     y = y.ravel().astype(np.float64)
     z = z.ravel().astype(np.float64) if alike else np.zeros(y.size)
-    broken = ~(np.isfinite(y) & np.isfinite(z))
+    broken = ~((np.abs(y) < HUGE) & (np.abs(z) < HUGE))
     if broken.any():
         same = (y == z) | (np.isnan(y) & np.isnan(z))
         y, z = np.where(broken, 0.0, y), np.where(broken, np.where(same, 0.0, BROKEN), z)

@@ -16,12 +16,12 @@ from typing import Any
 
 from onnxprune.alike import alike
 from onnxprune.analyses.cost import Stats, Totals
-from onnxprune.errors import ModelError, OnnxPruneError, PassContractError, PassError, UsageError
+from onnxprune.errors import ModelError, OnnxPruneError, PassContractError, PassError, UsageError, first_line
 from onnxprune.feeds import made_up
 from onnxprune.model import Model
 from onnxprune.options import to_table
 from onnxprune.passes import Analysis, Changed, Context, Outcome, Pass, Unchanged
-from onnxprune.runtime import Session, first_line
+from onnxprune.runtime import Session
 
 __all__ = ["PassManager", "PassRecord", "Skip"]
 
@@ -78,12 +78,16 @@ class PassManager:
         self.check(ctx)
         records = []
         with ctx.progress.task("passes", len(self.passes)) as step:
-            for number, each in enumerate(self.passes, start=1):
+            for each, name in zip(self.passes, self.files(), strict=True):
                 records.append(_run(each, model, ctx, _Witness.of(model, ctx) if verify_each else None))
                 if save_after is not None:
-                    _save(model, Path(save_after), f"{number:02}-{each.name}.onnx")
+                    _save(model, Path(save_after), name)
                 step()
         return tuple(records)
+
+    def files(self) -> list[str]:
+        """The names under which ``save_after`` keeps the models."""
+        return [f"{number:02}-{each.name}.onnx" for number, each in enumerate(self.passes, start=1)]
 
     def check(self, ctx: Context) -> None:
         """Raise UsageError when the context lacks what some pass requires."""

@@ -265,7 +265,8 @@ class Model:
             self.drop(node)
         for name in unread:
             del self._constants[name]
-        self._touch() if unread else None
+        if unread:
+            self._touch()
         return len(dead) + len(unread)
 
     def fresh_name(self, stem: str) -> str:

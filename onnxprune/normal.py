@@ -39,6 +39,7 @@ def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
     graph.name = graph.name or "graph"
     for tensor in filter(is_external, (*graph.initializer, *inner_tensors(graph))):
         check_located(tensor)
+    _open_negative_sizes(graph)
     for node in all_nodes(graph):
         node.domain = "" if node.domain == "ai.onnx" else node.domain
     _constants_to_initializers(graph)
@@ -58,6 +59,14 @@ def _without_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     return copy
+
+
+def _open_negative_sizes(graph: onnx.GraphProto) -> None:
+    """Some exporters write −1 for a size that is not fixed."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_value < 0:
+                dim.ClearField("dim_value")
 
 
 def _check_opset(proto: onnx.ModelProto) -> None:

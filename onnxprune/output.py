@@ -11,7 +11,7 @@ from pathlib import Path
 
 from onnxprune.errors import UsageError
 
-__all__ = ["check_file", "check_folder", "staged"]
+__all__ = ["check_file", "check_folder", "spare", "staged"]
 
 PREFIX = ".onnxprune-"
 
@@ -30,6 +30,14 @@ def check_file(path: Path) -> None:
         if not path.parent.is_dir():
             raise NotADirectoryError(0, f"there is no folder '{path.parent}'")
     check_folder(path.parent, [path.name])
+
+
+def spare(inputs: Iterable[object], outputs: Iterable[Path]) -> None:
+    """Refuse to write over a file that is read; whatever is no path among the ``inputs`` is passed over."""
+    read = [Path(each) for each in inputs if isinstance(each, str | Path)]
+    for path in outputs:
+        if path.exists() and any(each.exists() and path.samefile(each) for each in read):
+            raise UsageError(f"'{path}' is read and would be overwritten; write to another place")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -84,10 +85,12 @@ class Analysis(Generic[T]):
 
     ``uses`` names the parts of the context that the answer depends on (``calibration``, ``original``, ``seed`` …):
     question, model fingerprint and those parts are the key under which it is remembered. A subclass that defines
-    ``pack`` and ``unpack`` (to and from named arrays) is kept on disk too.
+    ``pack`` and ``unpack`` (to and from named arrays) is kept on disk too; it counts ``revision`` up whenever its
+    answers become others.
     """
 
     uses: ClassVar[tuple[str, ...]] = ()
+    revision: ClassVar[int] = 1
     pack: Callable[[Any], dict[str, Any]] | None = None
     unpack: Callable[[dict[str, Any]], Any] | None = None
 
@@ -116,10 +119,9 @@ class Analysis(Generic[T]):
     def key(self, model: Model, ctx: Context) -> str:
         """The content address of the answer."""
         options = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-        text = (
-            f"{type(self).__module__}.{type(self).__qualname__} {options!r} {model.fingerprint()} {self.reads(ctx)!r}"
-        )
-        return hashlib.sha256(text.encode()).hexdigest()
+        kind = type(self)
+        words = (version("onnxprune"), kind.__module__, kind.__qualname__, kind.revision, options, model.fingerprint())
+        return hashlib.sha256(repr((*words, self.reads(ctx))).encode()).hexdigest()
 
 
 def _identity(part: object) -> object:

@@ -11,12 +11,11 @@ import onnx
 from onnxprune.errors import ModelError, UsageError
 from onnxprune.node import Shape
 from onnxprune.subgraphs import inner_tensors
-from onnxprune.weights import inlined, is_external, localise
+from onnxprune.weights import TWO_GB, inlined, is_external, localise
 
 __all__ = ["infer", "read", "shape_of", "stripped", "write", "write_atomically"]
 
 SMALL = 1024  # bytes: constants up to here may hold shapes and stay in the graph for shape inference
-TWO_GB = 2**31 - 2**20
 
 
 def read(path: Path) -> onnx.ModelProto:

@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import onnx
 
-from onnxprune.errors import ModelError
+from onnxprune.errors import ModelError, first_line
 from onnxprune.node import Array
+from onnxprune.weights import TWO_GB
 
-__all__ = ["Session", "merged"]
-
-TWO_GB = 2**31 - 2**20  # protobuf's limit, with room for the envelope
+__all__ = ["Session"]
 
 
 class Session:
@@ -59,14 +57,3 @@ def _open(proto: onnx.ModelProto, options: Any) -> Any:
         path = Path(folder) / "model.onnx"
         onnx.save_model(proto, str(path), save_as_external_data=True, location="model.data")
         return ort.InferenceSession(str(path), options, providers=providers)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message: onnxruntime's may run over pages."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:400]
-
-
-def merged(batches: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    """Batches joined along their first axis."""
-    return {name: np.concatenate([b[name] for b in batches]) for name in batches[0]} if batches else {}

@@ -15,7 +15,10 @@ from onnx import numpy_helper
 from onnxprune.errors import ModelError
 from onnxprune.node import Array
 
-__all__ = ["array", "check_located", "inlined", "is_external", "localise", "stored_bits"]
+__all__ = ["TWO_GB", "array", "check_located", "inlined", "is_external", "localise", "stored_bits"]
+
+
+TWO_GB = 2**31 - 2**20  # protobuf's limit, with room for the envelope
 
 
 def is_external(tensor: onnx.TensorProto) -> bool:

@@ -87,6 +87,14 @@ def test_a_broken_result_has_finite_figures(same, bad, cosine):
     json.dumps(asdict(fidelity), allow_nan=False)
 
 
+def test_enormous_outputs_have_finite_figures():
+    models = [net("(double[N,3] x) => (double[N,3] y)", f"y = {op}(x)") for op in ("Neg", "Identity")]
+    large = Calibration.load({"x": np.full((4, 3), 1e170)}, models[0])
+    fidelity = compare(*models, large)
+    assert fidelity.max_abs_error > 1e90
+    json.dumps(asdict(fidelity), allow_nan=False)
+
+
 def test_an_original_of_zeros_has_finite_figures():
     fidelity = compare(scaled(0.0, 0.0, 0.0), scaled(1.0, 1.0, 1.0), data(scaled(1.0, 1.0, 1.0)))
     assert fidelity.cosine == 0

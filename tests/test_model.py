@@ -1000,3 +1000,12 @@ def test_a_loop_is_kept() -> None:
     assert [t.name for t in model.nodes[-1].captures] == ["step"]
     (y,) = run(model.copy(), {"x": np.zeros(2, np.float32), "n": np.array(3)})
     assert y.tolist() == [3, 6]
+
+
+def test_a_size_of_minus_one_is_an_open_one() -> None:
+    proto = net_proto("(float[N,3] x) => (float[A,2] y) <float[3,2] w> { y = Gemm(x, w) }")
+    for value in (proto.graph.input[0], proto.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_value = -1
+    model = Model.load(proto)
+    assert model.tensor("x").shape == (None, 3)
+    assert run(model, {"x": np.ones((4, 3), np.float32)})[0].shape == (4, 2)

@@ -39,9 +39,19 @@ def test_the_input_is_never_overwritten(tmp_path: Path) -> None:
     path = write_net(tmp_path).rename(tmp_path / "model.onnx")
     before = tree(tmp_path)
     for call in (lambda: compress(path, [Scale()], output=tmp_path), lambda: compress(path, []).save(tmp_path)):
-        with pytest.raises(UsageError, match="is the model to compress and would be overwritten"):
+        with pytest.raises(UsageError, match="is read and would be overwritten"):
             call()
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", ["calib", "test", "recipe"])
+def test_no_data_is_ever_overwritten(kind: str, tmp_path: Path) -> None:
+    held = tmp_path / "01-scale.onnx"
+    held.write_text("schema = 1")
+    given: dict[str, Any] = {kind: held}
+    with pytest.raises(UsageError, match=r"01-scale.onnx' is read and would be overwritten"):
+        compress(net(NET), [Scale()], save_after=tmp_path, **given)
+    assert held.read_text() == "schema = 1"
 
 
 def test_old_files_are_replaced_and_others_stay(tmp_path: Path) -> None:

@@ -82,7 +82,12 @@ def _itemsize(tensor: Tensor) -> float:
 
 def _macs(model: Model, inputs: Shapes) -> tuple[Term, ...]:
     shapes = concrete(model, inputs)
-    return tuple(COUNTERS[n.kind](n, shapes) for n in model.nodes if n.kind in COUNTERS)
+    return tuple(COUNTERS[n.kind](n, shapes) for n in model.nodes if _is_counted(n, shapes))
+
+
+def _is_counted(node: Node, shapes: Shapes) -> bool:
+    """An operator that multiplies; between tensors of unknown rank nobody can say how often."""
+    return node.kind in COUNTERS and all(t.rank is not None or shapes[t.name] for t in node.tensors())
 
 
 def _conv(node: Node, shapes: Shapes) -> Term:
@@ -105,8 +110,7 @@ def _matmul(node: Node, shapes: Shapes) -> Term:
 def _repeats(tensor: Tensor, dims: Iterable[int], shapes: Shapes) -> tuple[int, tuple[Axis, ...]]:
     """How often an operator is repeated along axes: those of fixed size are factors, for a pass may cut them."""
     fixed = tuple(Axis(tensor.name, d) for d in dims if tensor.size(d) is not None)
-    known = shapes[tensor.name]  # nothing where the rank is unknown
-    return math.prod(known[d] for d in dims if tensor.size(d) is None and d < len(known)), fixed
+    return math.prod(shapes[tensor.name][d] for d in dims if tensor.size(d) is None), fixed
 
 
 def _recurrent(node: Node, shapes: Shapes) -> Term:
@@ -173,7 +177,7 @@ class NodeCosts(Analysis[tuple[NodeCost, ...]]):
 def _node_cost(model: Model, node: Node, shapes: Shapes) -> NodeCost:
     read = {t.name: t for t in node.inputs if t is not None and t.constant}.values()
     sizes = {axis: size for t in node.tensors() for axis, size in _sizes(t).items()}
-    macs = Polynomial((COUNTERS[node.kind](node, shapes),), sizes).total() if node.kind in COUNTERS else 0
+    macs = Polynomial((COUNTERS[node.kind](node, shapes),), sizes).total() if _is_counted(node, shapes) else 0
     return NodeCost(
         node.name,
         node.kind,

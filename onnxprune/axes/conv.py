@@ -36,6 +36,7 @@ def conv(node: Node) -> Facts:
 
 @refit("Conv")
 def conv_group(model: Model, node: Node, size: Size) -> None:
-    """As many groups as there are input channels per kernel column."""
-    if int(node.attrs.get("group", 1)) > 1:
-        model.set_attribute(node, "group", size(Axis(node.x(0).name, 1)) // size(Axis(node.x(1).name, 1)))
+    """A depthwise convolution has as many groups as channels; any other keeps its groups, which all lose the same."""
+    rows, groups = node.x(1).size(0) or 1, int(node.attrs.get("group", 1))
+    if groups > 1 and node.x(1).size(1) == 1:
+        model.set_attribute(node, "group", groups * size(Axis(node.x(1).name, 0)) // rows)

@@ -31,7 +31,11 @@ def cut(model: Model, doomed: Mapping[Axis, Array]) -> None:
     shapes = {t.name: t.shape or () for n in touched for t in n.tensors()}
 
     def size(axis: Axis) -> int:
-        return len(left[axis]) if axis in left else int(shapes[axis.tensor][axis.dim] or 0)
+        if axis in left:
+            return len(left[axis])
+        if not isinstance(found := shapes[axis.tensor][axis.dim], int):
+            raise PassError(f"the size of {axis} is known at run time only and cannot be written into a node")
+        return found
 
     tensors = [model.tensor(name) for name in dict.fromkeys(axis.tensor for axis in left)]
     for tensor in (t for t in tensors if t.constant):

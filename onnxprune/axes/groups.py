@@ -31,12 +31,17 @@ class Group:
 
     @property
     def free(self) -> Array:
-        """The atoms that can be cut."""
-        return np.setdiff1d(np.arange(self.size), np.fromiter(self.pinned, int, len(self.pinned)))
+        """The atoms that can be cut exactly."""
+        held = [*self.pinned, *self.approximate]
+        return np.setdiff1d(np.arange(self.size), np.array(held, int))
+
+    def reason(self, atom: int) -> str | None:
+        """Why an atom cannot be cut; None when it can."""
+        return self.pinned.get(atom) or self.approximate.get(atom)
 
     def why(self, axis: Axis) -> str | None:
         """The reason why no slot of an axis can be cut; None when some can."""
-        reasons = [self.pinned.get(int(a)) for a in self.atoms[axis]]
+        reasons = [self.reason(int(atom)) for atom in self.atoms[axis]]
         return next((r for r in reasons if r), None) if all(reasons) else None
 
     def slots(self, doomed: Array) -> dict[Axis, Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from importlib import import_module
 from typing import TypeAlias
 
@@ -51,6 +52,7 @@ def refit(*kinds: str) -> Callable[[Refit], Refit]:
     return register
 
 
+@cache
 def _load() -> None:
     for family in FAMILIES:
         import_module(f"onnxprune.axes.{family}")

@@ -46,10 +46,16 @@ def split_sizes(model: Model, node: Node, size: Size) -> None:
     """Write the sizes out, in the form the opset has for them."""
     axis = int(node.attrs.get("axis", 0)) % (node.x().rank or 1)
     sizes = [size(Axis(t.name, axis)) for t in node.outputs if t is not None]
-    if node.opset < 13:
-        return model.set_attribute(node, "split", sizes)
     model.set_attribute(node, "num_outputs", None)
-    _set_constant(model, node, 1, sizes)
+    _set(model, node, "split", sizes)
+
+
+def _set(model: Model, node: Node, name: str, values: Sequence[int]) -> None:
+    """Write a setting that is an attribute before opset 13, and constant input 1 since."""
+    if node.opset < 13:
+        model.set_attribute(node, name, values)
+    else:
+        _set_constant(model, node, 1, values)
 
 
 def _set_constant(model: Model, node: Node, index: int, values: Sequence[int]) -> None:
@@ -85,7 +91,7 @@ def squeeze_axes(model: Model, node: Node, size: Size) -> None:
     """Write the axes out where they are all those of size 1: after a cut there may be more of them."""
     if node.setting("axes", 1) is None:
         axes = [d for d in range(node.x().rank or 0) if node.x().size(d) == 1]
-        model.set_attribute(node, "axes", axes) if node.opset < 13 else _set_constant(model, node, 1, axes)
+        _set(model, node, "axes", axes)
 
 
 @rule("Flatten", "Reshape")

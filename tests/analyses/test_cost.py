@@ -10,7 +10,7 @@ from cuts import cut_at, random_cut
 from generator import random_model
 from nets import NETS, OPSETS
 from onnx import helper, numpy_helper
-from oracle import net
+from oracle import net, net_proto
 
 from onnxprune.analyses.cost import Cost, NodeCost, NodeCosts, Polynomial, Stats, Term, Totals
 from onnxprune.model import Model
@@ -350,3 +350,13 @@ def test_a_question_under_other_shapes_is_another() -> None:
     model = net(DYNAMIC)
     one, two = context(model), context(model, shapes={"x": (2, 3, 5, 8)})
     assert model.get(Cost("macs"), two).total() == 10 * model.get(Cost("macs"), one).total()
+
+
+def test_operators_between_tensors_of_unknown_rank_count_nothing() -> None:
+    proto = net_proto(
+        "(float[2,3,5,5] x) => (float[A,B,C,D] y) <float[6,3,1,1] w>"
+        "{ a = Conv(x, w)  b = my.dom.Foo(a)  c = my.dom.Foo(a)  y = MatMul(b, c) }"
+    )
+    proto.opset_import.add(domain="my.dom", version=1)
+    model = Model.load(proto)
+    assert model.get(Stats(), context(model)).macs == 2 * 6 * 3 * 25

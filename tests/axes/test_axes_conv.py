@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cuts import cut_at, group, removal, why
-from oracle import assert_same_function, net, silenced
+from oracle import assert_same_function, net, run, silenced
 
+from onnxprune.analyses.channels import ChannelGroups
 from onnxprune.axes.conv import conv
+from onnxprune.axes.cutting import cut, removed
 from onnxprune.axes.facts import Pin, Tie
 from onnxprune.node import Axis
 
@@ -196,3 +198,18 @@ def test_the_values_left_are_those_that_were_there() -> None:
     assert np.array_equal(after.tensor("wa").value(), np.delete(model.tensor("wa").value(), 1, 0))
     assert np.array_equal(after.tensor("wy").value(), np.delete(model.tensor("wy").value(), 1, 1))
     assert spec == {"b": {0: [1]}, "wa": {0: [1]}, "wy": {1: [1]}}
+
+
+@pytest.mark.parametrize("channels", ["?", "C"])
+def test_groups_stay_where_the_input_has_an_open_number_of_channels(channels: str) -> None:
+    model = net(
+        f"(float[N,{channels},H,W] x) => (float[A,B,D,E] y) <float[8,3,1,1] w, float[2,8,1,1] v>"
+        "{ a = Conv<group=2>(x, w)  y = Conv(a, v) }"
+    )
+    after = model.copy()
+    (group,) = [g for g in ChannelGroups().compute(model) if len(g.free)]
+    cut(after, group.slots(group.free[:1]))
+    x = {"x": np.random.default_rng(0).normal(size=(2, 6, 3, 3)).astype(np.float32)}
+    (got,), (want,) = run(after, x), run(silenced(model, removed(after)), x)
+    assert after.nodes[0].attrs["group"] == 2
+    np.testing.assert_allclose(got, want, atol=1e-5)

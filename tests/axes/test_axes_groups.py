@@ -91,10 +91,12 @@ def test_the_first_reason_is_told() -> None:
     assert found.why(B) == "one"
 
 
-def test_an_approximate_cut_is_free_and_marked() -> None:
+def test_an_approximate_cut_is_marked_and_not_taken_for_exact() -> None:
     (found,) = settle([Tie(A, B), Approximate(B, "mixes")], {A: 2, B: 2})
-    assert found.free.tolist() == [0, 1]
     assert found.approximate == {0: "mixes", 1: "mixes"}
+    assert found.pinned == {}
+    assert found.free.tolist() == []
+    assert found.why(A) == "mixes"
 
 
 def test_axes_of_unknown_size_stay_whole() -> None:

@@ -175,7 +175,14 @@ def test_the_input_as_output(refused: Callable[..., str], work: Path) -> None:
     (work / "out").mkdir()
     (work / "net.onnx").rename(work / "out" / "model.onnx")
     line = refused(2, "out/model.onnx", "--passes", "scale", "-o", "out")
-    assert "'out/model.onnx' is the model to compress and would be overwritten" in line
+    assert "'out/model.onnx' is read and would be overwritten" in line
+
+
+@pytest.mark.parametrize("options", [("--report", "net.onnx"), ("--report", "recipe.toml", "--recipe", "recipe.toml")])
+def test_a_file_that_is_read_as_report(options: tuple[str, ...], refused: Callable[..., str], work: Path) -> None:
+    (work / "recipe.toml").write_text("schema = 1\n")
+    line = refused(2, "net.onnx", "--passes", "scale", "-o", "out", *options)
+    assert f"'{options[1]}' is read and would be overwritten" in line
 
 
 def test_an_operator_that_tvm_lacks(refused: Callable[..., str], work: Path) -> None:
