@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+MOST = 12  # names in a message
+
+
 class OnnxPruneError(Exception):
     """The root: catch it to catch everything onnxprune raises on purpose."""
 
@@ -70,7 +73,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
-    way_out = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names) or 'none'}"
+    shown = ", ".join(names[:MOST]) + (f" and {len(names) - MOST} more" if len(names) > MOST else "")
+    way_out = f"did you mean '{near[0]}'?" if near else f"known: {shown or 'none'}"
     return f"no {kind} '{name}'; {way_out}"
 
 

@@ -11,13 +11,16 @@ all, is decided by the error on the check part.
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from onnxprune.axes.linear import Linear, linear, own_bias, put_bias, reads
+from onnxprune.axes.linear import Linear, bias_of, linear, own_bias, put_bias, reads
 from onnxprune.calibrate import Calibration
 from onnxprune.errors import PassError
 from onnxprune.evaluate import compare
@@ -27,7 +30,7 @@ from onnxprune.passes import Analysis, Context
 from onnxprune.patches import Rows, rows_of
 from onnxprune.taps import tapped
 
-__all__ = ["Healed", "Refit", "heal"]
+__all__ = ["Healed", "Refit", "heal", "unbiased"]
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +57,7 @@ class Refit(Analysis[Mapping[str, Healed]]):
 
     nodes: tuple[str, ...]
     uses = ("original", "calibration", "seed")
+    revision = 3
 
     def compute(self, model: Model, ctx: Context) -> Mapping[str, Healed]:
         """Heal wave by wave: nodes that do not depend on each other share the runs of both networks."""
@@ -72,17 +76,20 @@ class Refit(Analysis[Mapping[str, Healed]]):
         return found
 
     def pack(self, result: Mapping[str, Healed]) -> dict[str, Array]:
-        """As named arrays."""
-        packed = {f"error:{name}": np.array([layer.before, layer.after]) for name, layer in result.items()}
-        packed |= {f"weight:{name}": layer.weight for name, layer in result.items() if layer.weight is not None}
-        return packed | {f"bias:{name}": layer.bias for name, layer in result.items() if layer.bias is not None}
+        """As named arrays: errors in the order of the names, weights and biases by number."""
+        packed = {"names": np.array(json.dumps(list(result)))}
+        packed["errors"] = np.array([(layer.before, layer.after) for layer in result.values()]).reshape(-1, 2)
+        for kind in ("weight", "bias"):
+            values = enumerate(getattr(layer, kind) for layer in result.values())
+            packed |= {f"{kind}{number}": value for number, value in values if value is not None}
+        return packed
 
     def unpack(self, arrays: Mapping[str, Array]) -> Mapping[str, Healed]:
         """From named arrays."""
-        errors = {key.removeprefix("error:"): pair for key, pair in arrays.items() if key.startswith("error:")}
+        rows = enumerate(zip(json.loads(str(arrays["names"])), arrays["errors"].tolist(), strict=True))
         return {
-            name: Healed(float(before), float(after), arrays.get(f"weight:{name}"), arrays.get(f"bias:{name}"))
-            for name, (before, after) in errors.items()
+            name: Healed(before, after, arrays.get(f"weight{number}"), arrays.get(f"bias{number}"))
+            for number, (name, (before, after)) in rows
         }
 
 
@@ -96,14 +103,25 @@ def heal(model: Model, ctx: Context, cut: Iterable[Axis]) -> str:
     if not nodes or ctx.calibration is None:
         return "nothing to heal"
     found = model.get(Refit(nodes), ctx)
-    healed, (_, check) = model.copy(), ctx.calibration.split()
+    for name in (name for name, layer in found.items() if math.isnan(layer.before)):
+        model.skip(name, "not healed: what it reads or makes is not finite on the calibration data")
+    healed, (fit, check) = model.copy(), ctx.calibration.split()
     _store(healed, found)
     before, after = (_quality(ctx.original, each, check) for each in (model, healed))
-    if after <= before:
-        return f"healing refused: {after:.1f} dB instead of {before:.1f} dB on the check part"
+    held_out = "" if fit.fingerprint() != check.fingerprint() else " on the very samples it was fitted to"
+    if math.isinf(before):
+        return "nothing to heal: the outputs are the same"
+    if not after > before:
+        return f"healing refused: outputs {before:.1f} → {after:.1f} dB{held_out}"
     _store(model, found)
     count = sum(layer.weight is not None for layer in found.values())
-    return f"healed {count} of {len(nodes)} layers, outputs {before:.1f} → {after:.1f} dB"
+    return f"healed {count} of {len(nodes)} layers, outputs {before:.1f} → {after:.1f} dB{held_out}"
+
+
+def unbiased(model: Model, cut: Collection[Hashable]) -> list[Linear]:
+    """The layers that a cut of these axes lets ``heal`` give a bias vector that they do not have."""
+    views = [view for node in model.nodes if (view := linear(node)) is not None and view.read in cut]
+    return [view for view in views if view.node.op != "MatMul" and own_bias(model, view) is None]
 
 
 def _quality(original: Model, result: Model, data: Calibration) -> float:
@@ -135,7 +153,7 @@ def _obstacle(model: Model, original: Model, view: Linear) -> str | None:
         return f"{width} columns make a normal matrix of {width**2 * 8 / 2**30:.1f} GiB"
     if original.tensor(view.y.name).shape is None:
         return f"the original has no tensor '{view.y.name}' of known rank"
-    if view.bias is not None and not (view.bias.constant and view.bias.elements() in (1, view.weight.size(view.rows))):
+    if view.bias is not None and bias_of(view) is None:
         return f"its bias '{view.bias.name}' is no constant of one value per channel"
     return None
 
@@ -164,9 +182,15 @@ class _Moments:
 
     def add(self, rows: Rows) -> None:
         x = np.concatenate([rows.x, np.ones((*rows.x.shape[:2], 1))], axis=2)
-        self.h = self.h + x.swapaxes(1, 2) @ x
-        self.g = self.g + rows.y.swapaxes(1, 2) @ x
-        self.energy += float(np.sum(rows.y**2))
+        with np.errstate(all="ignore"):  # what is not finite shows in the sums
+            self.h = self.h + x.swapaxes(1, 2) @ x
+            self.g = self.g + rows.y.swapaxes(1, 2) @ x
+            self.energy += float(np.sum(rows.y**2))
+
+    @property
+    def finite(self) -> bool:
+        """Whether all rows were."""
+        return bool(np.isfinite(self.h).all() and np.isfinite(self.g).all() and math.isfinite(self.energy))
 
     def error(self, weights: Array) -> float:
         """Σ ‖y − W·x‖² as a share of Σ ‖y‖²."""
@@ -175,16 +199,19 @@ class _Moments:
 
 
 def _moments(model: Model, original: Model, views: list[Linear], part: Calibration, seed: int) -> dict[str, _Moments]:
-    """Stream the data through both networks; x from the model, y from the same tensor of the original."""
+    """Stream the data through both networks; x from the model, y from the same tensor of the original.
+
+    Every node draws its own rows, so that they do not depend on how many samples come at once.
+    """
     sums = {view.node.name: _Moments() for view in views}
+    draws = {view.node.name: np.random.default_rng(seed) for view in views}
     given, wanted = (tapped(model, [v.x.name for v in views]), tapped(original, [v.y.name for v in views]))
-    rng = np.random.default_rng(seed)
     for feeds in part.batches(BATCH):
         xs = dict(zip(given.outputs, given(feeds), strict=True))
         ys = dict(zip(wanted.outputs, wanted(feeds), strict=True))
         for view in views:
             target = np.take(ys[view.y.name], _kept(model, view), view.channels)
-            rows = rows_of(view, xs[view.x.name], target, _limit(view, part.count), rng)
+            rows = rows_of(view, xs[view.x.name], target, _limit(view, part.count), draws[view.node.name])
             sums[view.node.name].add(rows)
     return sums
 
@@ -206,6 +233,8 @@ def _limit(view: Linear, samples: int) -> int:
 def _refitted(view: Linear, fit: _Moments, check: _Moments) -> Healed:
     """The best on the check part of the present weights and those of every ridge."""
     start = _matrix(view)
+    if not (fit.finite and check.finite):
+        return Healed(math.nan, math.nan)
     offers = [start, *(_ridge(start, fit, share, view.node.op != "MatMul") for share in RIDGES)]
     errors = [check.error(weights) for weights in offers]
     best = int(np.argmin(errors))
@@ -228,25 +257,22 @@ def _ridge(start: Array, fit: _Moments, share: float, biased: bool) -> Array:
 
 
 def _solved(normal: Array, right: Array, ridge: float) -> Array:
-    """(H + λ·I)⁻¹·R, with λ ten times larger until the matrix is positive definite."""
-    while True:
-        matrix = normal + ridge * np.eye(len(normal))
-        try:
+    """(H + λ·I)⁻¹·R, with λ ten times larger until the matrix is positive definite; 0 where it never is."""
+    for scale in 10.0 ** np.arange(12):
+        matrix = normal + scale * ridge * np.eye(len(normal))
+        with suppress(np.linalg.LinAlgError):
             np.linalg.cholesky(matrix)
-        except np.linalg.LinAlgError:
-            ridge *= 10
-        else:
             return np.linalg.solve(matrix, right)
+    return np.zeros_like(right)
 
 
 def _matrix(view: Linear) -> Array:
     """The weights as [groups, outputs, columns + 1] in float64, the bias as the last column."""
-    weight = np.moveaxis(view.weight.value().astype(np.float64), view.rows, 0)
-    rows = len(weight)
-    bias = np.zeros(rows) if view.bias is None else np.broadcast_to(view.bias.value().astype(np.float64), (1, rows))[0]
-    alpha, beta = view.node.attrs.get("alpha", 1.0), view.node.attrs.get("beta", 1.0)
-    flat = np.concatenate([alpha * weight.reshape(rows, -1), beta * bias[:, None]], axis=1)
-    return flat.reshape(view.groups, rows // view.groups, -1)
+    weight, bias = np.moveaxis(view.weight.value().astype(np.float64), view.rows, 0), bias_of(view)
+    if bias is None:
+        raise PassError(f"the bias of '{view.node.name}' is no constant of one value per channel")
+    flat = np.column_stack([view.node.attrs.get("alpha", 1.0) * weight.reshape(len(weight), -1), bias])
+    return flat.reshape(view.groups, len(weight) // view.groups, -1)
 
 
 def _tensors(view: Linear, matrix: Array) -> tuple[Array, Array]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
+
 from onnxprune.calibrate import Calibration
 from onnxprune.errors import ModelError, PassError
 from onnxprune.evaluate import Accuracy, Fidelity, Latency, compare, latency
@@ -79,7 +81,10 @@ def try_out(data: Data, ctx: Context) -> None:
     """Run the original once on what it will be measured on, so that what fails does so before the passes run."""
     for part in (data.fit, data.check):
         if part is not None:
-            Session(ctx.original.proto())(next(part.batches(1)))
+            session = Session(ctx.original.proto())
+            for name, value in zip(session.outputs, session(next(part.batches(1))), strict=True):
+                if not isinstance(value, np.ndarray):
+                    raise ModelError(f"output '{name}' is no tensor, and nothing can be measured; leave out the data")
     if data.check is not None and data.check.labels is not None:
         ctx.evaluator.score(ctx.original, data.check)
 

@@ -48,6 +48,7 @@ class Model:
         self._node_protos = {n.name: n for n in graph.node}
         self._captured = {n.name: captures(n) for n in graph.node}
         self._wire(_wiring(proto, self._captured))
+        self._born = self._constants.keys() | self._variables.keys()
         self._envelope = _envelope(proto)
         self._views: dict[str, Node] | None = None
         self._memo: dict[object, Any] = {}
@@ -270,8 +271,8 @@ class Model:
         return len(dead) + len(unread)
 
     def fresh_name(self, stem: str) -> str:
-        """A name that no tensor and no node has: ``stem`` itself when it is free."""
-        taken = self._wires.keys() | self._constants.keys() | self._variables.keys()
+        """A name that no node and no tensor has, nor any tensor of the input file: ``stem`` itself when it is free."""
+        taken = self._born | self._wires.keys() | self._constants.keys() | self._variables.keys()
         taken |= {name for held in self._node_protos.values() for name in inner_names(held)}
         return next(n for n in (stem, *(f"{stem}_{k}" for k in range(1, len(taken) + 2))) if n not in taken)
 

@@ -8,6 +8,7 @@ initializer is that initializer, every node has a unique name.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import Counter
 from collections.abc import Iterable
 
@@ -24,6 +25,8 @@ __all__ = ["OPSETS", "normalise"]
 
 OPSETS = range(7, 27)
 
+log = logging.getLogger(__name__)
+
 
 def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of the model in the one form that rules and passes see.
@@ -34,6 +37,7 @@ def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
     for entry in proto.opset_import:
         entry.domain = "" if entry.domain == "ai.onnx" else entry.domain
     _check_opset(proto)
+    overridable = proto.ir_version >= 4
     proto.ir_version = max(proto.ir_version, 4)  # below 4, initializers must be graph inputs too
     graph = proto.graph
     graph.name = graph.name or "graph"
@@ -43,7 +47,10 @@ def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
     for node in all_nodes(graph):
         node.domain = "" if node.domain == "ai.onnx" else node.domain
     _constants_to_initializers(graph)
-    _keep(graph.input, {t.name for t in graph.initializer})
+    defaults = [i.name for i in graph.input if i.name in {t.name for t in graph.initializer}]
+    if overridable and defaults:
+        log.info("inputs with a default value become constants: %s", ", ".join(defaults))
+    _keep(graph.input, set(defaults))
     _resolve_aliases(graph)
     _name_nodes(graph)
     return proto

@@ -32,7 +32,7 @@ def rows_of(view: Linear, x: Array, y: Array, limit: int, rng: np.random.Generat
     """
     if view.node.op == "Conv":
         return _windows(view, x, y, limit, rng)
-    flat_x, flat_y = x.reshape(len(x), -1, x.shape[-1]), y.reshape(len(y), -1, y.shape[-1])
+    flat_x, flat_y = (t.reshape(len(t), -1, t.shape[-1]) for t in (np.atleast_2d(x), np.atleast_2d(y)))
     sample, position = _chosen(flat_x.shape[0], flat_x.shape[1], limit, rng)
     rows_x, rows_y = flat_x[sample, position], flat_y[sample, position]
     return Rows(rows_x[None].astype(np.float64), rows_y[None].astype(np.float64))

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from onnxprune.axes.linear import OPERATORS, Linear, linear, own_bias, put_bias, reads
+from onnxprune.axes.linear import OPERATORS, Linear, bias_of, linear, own_bias, per_channel, put_bias, reads
 from onnxprune.constants import constant_values, constants_behind
 from onnxprune.model import Model
 from onnxprune.node import Array, Node, Tensor
@@ -134,7 +134,7 @@ def _fold_affine(model: Model) -> int:
     chains: dict[str, _Chain] = {}
     with np.errstate(all="ignore"):  # a chain that overflows is refused in the end
         for node in model.nodes:
-            if (view := linear(node)) is not None and (bias := _bias(view)) is not None:
+            if (view := linear(node)) is not None and (bias := bias_of(view)) is not None:
                 chains[view.y.name] = _Chain(view, own_bias(model, view), np.ones_like(bias), bias, view.y)
             elif node.op in AFFINE and not node.domain:
                 _extend(model, chains, node)
@@ -157,7 +157,7 @@ def _extend(model: Model, chains: dict[str, _Chain], node: Node) -> None:
 def _obstacle(model: Model, node: Node, x: Tensor, chain: _Chain, affine: tuple[Array, Array] | None) -> str | None:
     view = chain.view
     if affine is None:
-        return "its parameters are computed at run time or vary within a channel"
+        return "its parameters are computed at run time or vary within a channel, or it is in training mode"
     if len(reads(model, x.name)) > 1:
         return f"its input '{x.name}' is read elsewhere too"
     if len(reads(model, view.weight.name)) > 1:
@@ -179,7 +179,7 @@ def _affine(node: Node, x: Tensor, view: Linear) -> tuple[Array, Array] | None:
         gamma, beta, mean, variance = (t.value().astype(np.float64) for t in rest)
         scale = gamma / np.sqrt(variance + node.attrs.get("epsilon", 1e-5))
         return scale, beta - scale * mean
-    if (constant := _per_channel(rest[0], x, view)) is None:
+    if (constant := per_channel(view, rest[0])) is None:
         return None
     one, zero, first = np.ones_like(constant), np.zeros_like(constant), node.inputs[0] is x
     match node.op:
@@ -192,30 +192,6 @@ def _affine(node: Node, x: Tensor, view: Linear) -> tuple[Array, Array] | None:
         case "Div" if first and constant.all():
             return 1 / constant, zero
     return None
-
-
-def _per_channel(constant: Tensor, x: Tensor, view: Linear) -> Array | None:
-    """The constant as one float64 per output channel; None when it varies along another axis, or widens x."""
-    value, rows, rank = constant.value(), view.weight.size(view.rows) or 0, x.rank or 0
-    if value.dtype.kind != "f" or value.ndim > rank:
-        return None
-    padded = value.reshape((1,) * (rank - value.ndim) + value.shape)
-    if value.size != 1 and (padded.shape[view.channels] != rows or value.size != rows):
-        return None
-    return np.broadcast_to(value.astype(np.float64).ravel(), rows)
-
-
-def _bias(view: Linear) -> Array | None:
-    """What the operator itself adds per output channel, as float64; None when it is no constant of that kind."""
-    rows = view.weight.size(view.rows) or 0
-    if view.bias is None:
-        return np.zeros(rows)
-    if not view.bias.constant:
-        return None
-    if view.node.op == "Conv":
-        return view.bias.value().astype(np.float64)
-    added = _per_channel(view.bias, view.y, view)
-    return None if added is None else added * view.node.attrs.get("beta", 1.0)
 
 
 def _apply(model: Model, chain: _Chain) -> int:

@@ -21,13 +21,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from onnxprune.analyses.channels import ChannelGroups
-from onnxprune.analyses.cost import Cost, Kind
+from onnxprune.analyses.cost import Cost, Kind, Polynomial, Term
 from onnxprune.analyses.importance import Magnitude
 from onnxprune.axes.cutting import cut
 from onnxprune.axes.groups import Group
 from onnxprune.axes.linear import linear
+from onnxprune.constants import constants_behind
 from onnxprune.errors import UsageError, unknown
-from onnxprune.healing import heal
+from onnxprune.healing import heal, unbiased
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.options import Amount, Share, option
@@ -38,6 +39,7 @@ __all__ = ["PruneChannels"]
 
 FLOOR = 0.05  # of a layer's channels stay in any case
 TINY = 1e-9
+WEIGHTY = re.compile("Attention|Conv|Einsum|Gemm|GRU|LSTM|MatMul|RNN")  # in the names of operators with weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,44 +89,77 @@ class PruneChannels:
             raise UsageError("pass 'prune': heal=ls needs calibration data: give --calib")
         kept, doomed = _kept(model, self.keep), dict[Axis, Array]()
         candidates = list(self._candidates(model, ctx, kept, doomed))
-        budgets = [self._budget(model, ctx, kind, amount) for kind, amount in self.budgets().items()]
-        plan = weakest_first(candidates, budgets) if self.ratio is None else uniform(candidates, self.ratio)
-        missed = tuple(_missed(budget, plan) for budget in budgets if budget.name in plan.missed)
-        if not plan:
-            return Unchanged("no channel can be removed" if missed or not candidates else "the goal is met", missed)
+        _skip_others(model, ctx)
+        if self.ratio is None and not self._missed(model, ctx):
+            return Unchanged("the goal is met")
+        plan = self._plan(model, ctx, candidates)
         for candidate in candidates:
             candidate.apply(model, plan.amounts[candidate.where])
+        if not doomed:
+            return Unchanged("no channel can be removed", self._missed(model, ctx))
         cut(model, doomed)
         note = _note(candidates, plan)
-        return Changed(note if self.heal == "none" else f"{note}; {heal(model, ctx, doomed)}", missed)
+        if self.heal != "none":
+            note = f"{note}; {heal(model, ctx, doomed)}"
+        model.sweep()  # sizes and biases that were replaced
+        return Changed(note, self._missed(model, ctx))
 
-    def _budget(self, model: Model, ctx: Context, kind: Kind, amount: Amount) -> Budget:
-        total = ctx.original.get(Cost(kind), ctx).total()
-        return Budget(f"{kind}={amount}", model.get(Cost(kind), ctx), amount.of(total))
+    def _missed(self, model: Model, ctx: Context) -> tuple[str, ...]:
+        """The budgets that the model as it is exceeds."""
+        missed, why = [], "all else is pinned, kept, at its floor or between two multiples of align"
+        for kind, amount in self.budgets().items():
+            total, left = (each.get(Cost(kind), ctx).total() for each in (ctx.original, model))
+            if left > amount.of(total):
+                missed.append(f"{kind}={amount} is out of reach: {left / total:.1%} is left; {why}")
+        return tuple(missed)
+
+    def _plan(self, model: Model, ctx: Context, candidates: list[Candidate]) -> Plan:
+        if self.ratio is not None:
+            return uniform(candidates, self.ratio)
+        given = self.budgets().items()
+        totals = {kind: ctx.original.get(Cost(kind), ctx).total() for kind, _ in given}
+        costs = {kind: self._cost(model, ctx, kind, candidates) for kind, _ in given}
+        return weakest_first(candidates, [Budget(kind, costs[kind], amount.of(totals[kind])) for kind, amount in given])
+
+    def _cost(self, model: Model, ctx: Context, kind: Kind, candidates: list[Candidate]) -> Polynomial:
+        """The cost to plan with: that of the model, and of the biases that healing may add."""
+        cost = model.get(Cost(kind), ctx)
+        if kind == "macs" or self.heal == "none" or ctx.calibration is None:
+            return cost
+        layers = unbiased(model, {axis for candidate in candidates for axis in candidate.saves})
+        sizes = {v.made: v.weight.value().itemsize if kind == "bytes" else 1 for v in layers if v.made in cost.sizes}
+        extra = (Term(axis.tensor, size, (axis,)) for axis, size in sizes.items())
+        return Polynomial((*cost.terms, *extra), cost.sizes)
 
     def _candidates(
         self, model: Model, ctx: Context, kept: set[Axis], doomed: dict[Axis, Array]
     ) -> Iterator[Candidate]:
         """What every family offers; layers of which nothing can be removed are skipped with the reason."""
         for family in _families(model, ctx, self.importance):
-            group, floor = family.group, max(self.min, math.ceil(FLOOR * len(family.atoms)))
+            group, (width, count) = family.group, family.width
+            floor = max(self.min, math.ceil(FLOOR * width))
             held = [np.isin(family.atoms, atoms) for axis, atoms in group.atoms.items() if axis in kept]
             free = np.isin(family.atoms, group.free) & ~np.any(held, axis=0)
-            steps = self._steps(family, min(int(free.sum()), len(family.atoms) - floor))
+            steps = self._steps(family, min(int(free.sum()), len(family.atoms) - math.ceil(floor / count)))
             if len(steps) > 1:
-                yield family.candidate(free, steps, doomed)
+                yield family.candidate(free, steps, doomed, self._left_out())
                 continue
-            why = f"with align={self.align} and at least {floor} kept, none of its {len(family.atoms)} channels can go"
+            why = f"with align={self.align} and at least {floor} kept, none of its {width} channels can go"
             if not free.any():
-                why = "kept by recipe" if held and np.any(held) else group.pinned[int(family.atoms[0])]
-            for layer in family.layers:
-                model.skip(layer, f"not pruned: {why}")
+                why = next(filter(None, (group.reason(int(atom)) for atom in family.atoms)), "kept by recipe")
+            family.skip(model, why)
+
+    def _left_out(self) -> str:
+        if self.ratio is None:
+            return "others do less harm for what they save"
+        return f"ratio={self.ratio} of its channels is less than may go with align={self.align}"
 
     def _steps(self, family: _Family, most: int) -> Array:
         """The numbers of atoms that may go so that the widest layer keeps a multiple of ``align`` channels."""
-        size, count = max((len(family.group.atoms[axis]), family.counts[axis]) for axis in family.made)
+        width, count = family.width
+        size = max(len(family.group.atoms[axis]) for axis in family.made)
         gone = count * np.arange(most + 1)
-        whole = count * len(family.atoms) == size  # else other families may take their part of the layer
+        whole = width == size  # else other families may take their part of the layer
         aligned = (size - gone if whole else gone) % self.align == 0
         return np.flatnonzero(aligned | (gone == 0))
 
@@ -133,18 +168,24 @@ class PruneChannels:
 class _Family:
     """Atoms of a group with the same footprint: each has ``counts[axis]`` slots of every axis it is part of.
 
-    ``shares[i, j]`` is the part of the weights of the i-th axis in ``made`` that the j-th atom holds.
+    ``made`` are the axes that make channels, each with its layers; ``shares[i, j]`` is the part of the weights of the
+    i-th of them that the j-th atom holds.
     """
 
     where: str
-    layers: tuple[str, ...]
     group: Group
     atoms: Array
     counts: Mapping[Hashable, int]
-    made: tuple[Axis, ...]
+    made: Mapping[Axis, list[str]]
     shares: Array
 
-    def candidate(self, free: Array, steps: Array, doomed: dict[Axis, Array]) -> Candidate:
+    @property
+    def width(self) -> tuple[int, int]:
+        """How many channels of the widest layer the atoms hold, all and each."""
+        _, count = max((len(self.group.atoms[axis]), self.counts[axis]) for axis in self.made)
+        return count * len(self.atoms), count
+
+    def candidate(self, free: Array, steps: Array, doomed: dict[Axis, Array], left_out: str) -> Candidate:
         """The offer to remove some of the atoms that are free; applying it adds their slots to ``doomed``."""
         order = np.argsort(self.shares[:, free].sum(axis=0), kind="stable")
         gone = np.cumsum(self.shares[:, free][:, order], axis=1)
@@ -152,10 +193,21 @@ class _Family:
         weakest = self.atoms[free][order]
 
         def apply(model: Model, amount: int) -> None:
+            if not amount:
+                self.skip(model, left_out)
             for axis, slots in self.group.slots(weakest[:amount]).items():
                 doomed[axis] = np.union1d(doomed.get(axis, slots), slots)
 
-        return Candidate(self.where, self.counts, np.concatenate([[0.0], harm]), steps, apply)
+        never = np.full(len(self.atoms) - len(weakest), np.inf)
+        return Candidate(self.where, self.counts, np.concatenate([[0.0], harm, never]), steps, apply)
+
+    def skip(self, model: Model, why: str) -> None:
+        """Record why the channels stay, for every layer that makes some of them."""
+        for axis, layers in self.made.items():
+            held, size = self.counts[axis] * len(self.atoms), len(self.group.atoms[axis])
+            what = "not pruned" if held == size else f"{held} of {size} channels not pruned"
+            for layer in layers:
+                model.skip(layer, f"{what}: {why}")
 
 
 def _families(model: Model, ctx: Context, norm: Literal["l1", "l2"]) -> Iterator[_Family]:
@@ -170,13 +222,24 @@ def _families(model: Model, ctx: Context, norm: Literal["l1", "l2"]) -> Iterator
         patterns, member = np.unique(footprints, axis=1, return_inverse=True)
         for number, pattern in enumerate(patterns.T):
             counts: dict[Hashable, int] = {a: int(n) for a, n in zip(axes, pattern, strict=True) if n}
-            made = tuple(axis for axis in axes if axis in counts and axis in makers)
+            made = {axis: makers[axis] for axis in axes if axis in counts and axis in makers}
             atoms = np.flatnonzero(member.ravel() == number)
             held = [np.bincount(group.atoms[axis], shares[axis], group.size)[atoms] for axis in made]
-            layers = tuple(dict.fromkeys(name for axis in made for name in makers[axis]))
             if made:
-                where = f"{', '.join(layers)} [{index}.{number}]"
-                yield _Family(where, layers, group, atoms, counts, made, np.array(held))
+                where = f"{', '.join(name for layers in made.values() for name in layers)} [{index}.{number}]"
+                yield _Family(where, group, atoms, counts, made, np.array(held))
+
+
+def _skip_others(model: Model, ctx: Context) -> None:
+    """Say of every other operator with weights why its channels stay."""
+    constant, groups = constants_behind(model), model.get(ChannelGroups(), ctx)
+    for node in model.nodes:
+        weighty = WEIGHTY.search(node.op) and any(t is not None and t.name in constant for t in node.inputs)
+        if weighty and linear(node) is None:
+            axes = [axis for t in (*node.outputs, *node.inputs) if t is not None for axis in t.axes()]
+            reasons = (group.why(axis) for axis in axes for group in groups if axis in group.atoms)
+            why = next(filter(None, reasons), "its weights are not those of a Conv, Gemm or MatMul as they are known")
+            model.skip(node.name, f"not pruned: {why}")
 
 
 def _kept(model: Model, patterns: tuple[str, ...]) -> set[Axis]:
@@ -190,13 +253,7 @@ def _kept(model: Model, patterns: tuple[str, ...]) -> set[Axis]:
     return kept
 
 
-def _missed(budget: Budget, plan: Plan) -> str:
-    left = plan.left[budget.name] / budget.cost.total()
-    why = "all else is pinned, kept, at its floor or between two multiples of align"
-    return f"{budget.name} is out of reach: {left:.1%} is left; {why}"
-
-
 def _note(candidates: list[Candidate], plan: Plan) -> str:
-    removed, free = sum(plan.amounts.values()), sum(len(c.harm) - 1 for c in candidates)
+    removed, every = sum(plan.amounts.values()), sum(len(c.harm) - 1 for c in candidates)
     groups = sum(amount > 0 for amount in plan.amounts.values())
-    return f"removed {removed} of {free} free channels in {groups} of {len(candidates)} groups"
+    return f"removed {removed} of {every} channels in {groups} of {len(candidates)} groups"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis, Node, Tensor
 
-__all__ = ["OPERATORS", "Linear", "linear", "own_bias", "put_bias", "reads"]
+__all__ = ["OPERATORS", "Linear", "bias_of", "linear", "own_bias", "per_channel", "put_bias", "reads"]
 
 OPERATORS = ("Conv", "Gemm", "MatMul")
 
@@ -67,11 +69,34 @@ def reads(model: Model, name: str) -> list[str]:
     return [*read, *(t.name for t in model.outputs if t.name == name)]
 
 
+def per_channel(view: Linear, constant: Tensor) -> Array | None:
+    """A constant that y is combined with, as one float64 per channel; None when it varies otherwise, or widens y."""
+    if not constant.constant:
+        return None
+    value, rows, rank = constant.value(), view.weight.size(view.rows) or 0, view.y.rank or 0
+    if value.dtype.kind != "f" or value.ndim > rank:
+        return None
+    padded = value.reshape((1,) * (rank - value.ndim) + value.shape)
+    if value.size != 1 and (padded.shape[view.channels] != rows or value.size != rows):
+        return None
+    return np.broadcast_to(value.astype(np.float64).ravel(), rows)
+
+
+def bias_of(view: Linear) -> Array | None:
+    """What the operator adds per channel, as float64: 0 without a bias; None when it is no constant of that kind."""
+    if view.bias is None:
+        return np.zeros(view.weight.size(view.rows) or 0)
+    if view.node.op == "Conv":
+        return view.bias.value().astype(np.float64) if view.bias.constant else None
+    added = per_channel(view, view.bias)
+    return None if added is None else added * view.node.attrs.get("beta", 1.0)
+
+
 def own_bias(model: Model, view: Linear) -> str | None:
-    """The name of the bias where it is a constant vector that only this operator reads; else None."""
+    """The name of the bias where it is a constant vector, one value per row, that only this operator reads."""
     bias = view.bias
-    own = bias is not None and bias.constant and bias.rank == 1 and len(reads(model, bias.name)) == 1
-    return bias.name if bias is not None and own else None
+    own = bias is not None and bias.constant and bias.shape == (view.weight.size(view.rows),)
+    return bias.name if bias is not None and own and len(reads(model, bias.name)) == 1 else None
 
 
 def put_bias(model: Model, view: Linear, name: str | None, value: Array) -> str:
