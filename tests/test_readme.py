@@ -30,7 +30,9 @@ def test_the_first_two_commands_are_the_demo_and_the_tests() -> None:
 
 
 def test_the_demo_is_the_command_of_the_readme() -> None:
-    command = next(words for kind, text in BLOCKS if kind == "sh" for words in commands(text) if words[0] == "onnxprune")
+    command = next(
+        words for kind, text in BLOCKS if kind == "sh" for words in commands(text) if words[0] == "onnxprune"
+    )
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
     recipe = re.search(r"^demo:.*\n\t(.*)$", makefile, re.MULTILINE)
     assert recipe is not None

@@ -1,0 +1,262 @@
+"""Healing: least squares finds what can be found, changes nothing else, and stays only where it helps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from folds import ops
+from generator import random_feeds, random_model
+from nets import NETS, OPSETS
+from oracle import net, run
+from prunes import IMAGE, calibrated, quarter, redundant, samples, sqnr, unseen, views
+
+from onnxprune import healing
+from onnxprune.calibrate import Calibration
+from onnxprune.healing import RIDGES
+from onnxprune.model import Model
+
+# -- what can be made good is made good ------------------------------------------------------------------------------
+
+
+FLAT = "(float[N,3,4,4] x) => (float[N,6] y) <float[8,3,3,3] w, float[8] b, {}> {{ a = Conv(x, w, b) r = Relu(a) {} }}"
+DENSE = "(float[N,4] x) => (float[N,6] y) <float[4,8] w, {}> {{ a = MatMul(x, w) r = Relu(a) {} }}"
+TOKENS = "(float[N,5,4] x) => (float[N,5,6] y) <float[4,8] w, {}> {{ a = MatMul(x, w) r = Relu(a) {} }}"
+SIGNAL = "(float[N,3,9] x) => (float[N,6,A] y) <float[8,3,3] w, float[8] b, {}> {{ a = Conv(x, w, b) r = Relu(a) {} }}"
+VOLUME = "(float[N,2,4,3,3] x) => (float[N,6,A,B,C] y) <float[8,2,1,1,1] w, {}> {{ a = Conv(x, w) r = Relu(a) {} }}"
+READERS = {
+    "1×1": (IMAGE, "float[6,8,1,1] v, float[6] c", "y = Conv(r, v, c)"),
+    "without bias": (IMAGE, "float[6,8,1,1] v", "y = Conv(r, v)"),
+    "3×3": (IMAGE, "float[6,8,3,3] v", "y = Conv<pads=[1,1,1,1]>(r, v)"),
+    "strided": (IMAGE, "float[6,8,3,2] v", "y = Conv<strides=[2,3]>(r, v)"),
+    "dilated": (IMAGE, "float[6,8,2,2] v", "y = Conv<dilations=[2,3]>(r, v)"),
+    "padded on one side": (IMAGE, "float[6,8,3,3] v", "y = Conv<pads=[2,0,0,1]>(r, v)"),
+    "same, upper": (IMAGE, "float[6,8,2,2] v", 'y = Conv<auto_pad="SAME_UPPER", strides=[2,2]>(r, v)'),
+    "same, lower": (IMAGE, "float[6,8,2,2] v", 'y = Conv<auto_pad="SAME_LOWER", strides=[2,2]>(r, v)'),
+    "valid": (IMAGE, "float[6,8,3,3] v, float[6] c", 'y = Conv<auto_pad="VALID">(r, v, c)'),
+    "of two groups": (IMAGE, "float[6,4,3,3] v, float[6] c", "y = Conv<group=2>(r, v, c)"),
+    "of two groups, without bias": (IMAGE, "float[6,4,1,1] v", "y = Conv<group=2>(r, v)"),
+    "of a signal": (SIGNAL, "float[6,8,3] v", "y = Conv<pads=[2,0]>(r, v)"),
+    "of a volume": (VOLUME, "float[6,8,2,1,2] v", "y = Conv(r, v)"),
+    "pixels": (FLAT, "float[32,6] v, float[6] c", "f = Flatten(r)  y = Gemm(f, v, c)"),
+    "pixels, without bias": (FLAT, "float[32,6] v", "f = Flatten(r)  y = MatMul(f, v)"),
+    "Gemm": (DENSE, "float[8,6] v, float[6] c", "y = Gemm(r, v, c)"),
+    "Gemm, transposed": (DENSE, "float[6,8] v, float[1,6] c", "y = Gemm<transB=1>(r, v, c)"),
+    "Gemm, scaled": (DENSE, "float[8,6] v, float[6] c", "y = Gemm<alpha=0.3, beta=2.0>(r, v, c)"),
+    "Gemm, all of it": (DENSE, "float[6,8] v, float[1] c", "y = Gemm<transB=1, alpha=3.0, beta=2.0>(r, v, c)"),
+    "Gemm, one number as its bias": (DENSE, "float[8,6] v, float c", "y = Gemm<beta=0.5>(r, v, c)"),
+    "Gemm, without bias": (DENSE, "float[8,6] v", "y = Gemm<alpha=0.3>(r, v)"),
+    "MatMul": (DENSE, "float[8,6] v", "y = MatMul(r, v)"),
+    "MatMul of tokens": (TOKENS, "float[8,6] v", "y = MatMul(r, v)"),
+    "MatMul of a vector": (DENSE.replace("N,", ""), "float[8,6] v", "y = MatMul(r, v)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("net_text", "declared", "reader"), READERS.values(), ids=READERS.keys())
+def test_what_the_rest_can_express_is_expressed(net_text: str, declared: str, reader: str) -> None:
+    rows = 1 if "MatMul(x" in net_text else 0
+    model = redundant(net_text.format(declared, reader), rows)
+    ctx = calibrated(model)
+    raw, (after, record) = quarter(model, ctx, heal="none")[0], quarter(model, ctx)
+    assert raw.tensor("w").size(rows) == after.tensor("w").size(rows) == 6
+    assert "healed 1 of 1 layers" in record.note
+    assert unseen(raw, model) > 0.05
+    assert unseen(after, model) < 1e-3
+    assert ops(after) == ops(model)
+
+
+def test_any_linear_combination_is_expressed_where_nothing_stands_between() -> None:
+    model = net("""(float[N,4,7,7] x) => (float[N,6,A,B] y) <float[8,4,3,3] w, float[8] b, float[6,8,3,3] v, float[6] c>
+                   { a = Conv(x, w, b)  y = Conv(a, v, c) }""")
+    w, b, v = (np.array(model.tensor(name).value()) for name in "wbv")
+    mix = np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32) * 0.1
+    w[5:], b[5:] = np.tensordot(mix, w[:5], 1), mix @ b[:5]
+    v[:, 5:] *= 20
+    for name, value in (("w", w), ("b", b), ("v", v)):
+        model.put(name, value)
+    ctx = calibrated(model)
+    after, _ = quarter(model, ctx, ratio="38%")
+    assert after.tensor("w").size(0) == 5
+    assert unseen(after, model) < 1e-3
+    assert unseen(quarter(model, ctx, ratio="38%", heal="none")[0], model) > 0.5
+
+
+def test_layer_after_layer_is_made_good() -> None:
+    text = """(float[N,3,6,6] x) => (float[N,4] y)
+        <float[8,3,3,3] w, float[8] b, float[8,8,3,3] v, float[8] c, float[8,8,1,1] u, float[8] d, float[32,4] m>
+        { a = Conv(x, w, b)  r = Relu(a)  e = Conv<pads=[1,1,1,1]>(r, v, c)  s = Relu(e)
+          f = Conv<strides=[2,2]>(s, u, d)  t = Relu(f)  g = Flatten(t)  y = MatMul(g, m) }"""
+    model = net(text)
+    for weight, bias in (("w", "b"), ("v", "c"), ("u", "d")):
+        for name in (weight, bias):
+            value = np.array(model.tensor(name).value())
+            value[3], value[6] = 0.2 * value[0], 0.1 * value[1]
+            model.put(name, value)
+    ctx = calibrated(model)
+    after, record = quarter(model, ctx)
+    assert [after.tensor(name).size(0) for name in "wvu"] == [6, 6, 6]
+    assert "healed 3 of 3 layers" in record.note
+    assert unseen(after, model) < 1e-3 < 0.05 < unseen(quarter(model, ctx, heal="none")[0], model)
+
+
+@pytest.mark.parametrize(
+    ("declared", "reader"),
+    [
+        pytest.param("float[6,8,1,1] v", "y = Conv(r, v)", id="a Conv without one"),
+        pytest.param("float[6,8,1,1] v, float[6] c", "y = Conv(r, v, c)", id="a Conv with one"),
+        pytest.param("float[6,4,1,1] v", "y = Conv<group=2>(r, v)", id="a grouped Conv without one"),
+        pytest.param("float[6,8,1,1] v, float[6] c, float[6,6,1,1] t", "q = Conv(r, v, c)  y = Conv(q, t, c)",
+                     id="a Conv that shares one"),
+    ],
+)  # fmt: skip
+def test_what_is_constant_goes_into_the_bias(declared: str, reader: str) -> None:
+    model = net(IMAGE.format(declared, reader))
+    w, b = (np.array(model.tensor(name).value()) for name in "wb")
+    w[[1, 5]], b[[1, 5]] = 0, [2, 3]
+    model.put("w", w)
+    model.put("b", b)
+    ctx = calibrated(model)
+    raw, after = quarter(model, ctx, heal="none")[0], quarter(model, ctx)[0]
+    assert unseen(raw, model) > 0.1
+    assert unseen(after, model) < 1e-3
+    (conv,) = (view.node for view in views(after) if view.weight.name == "v")
+    assert conv.x(2).size(0) == 6
+    if "t, c" in reader:
+        assert np.array_equal(after.tensor("c").value(), model.tensor("c").value())
+
+
+def test_a_matmul_gets_no_bias_and_does_what_it_can_without() -> None:
+    text = DENSE.replace("r = Relu(a)", "d = Add(a, b)  r = Relu(d)")
+    model = net(text.format("float[8] b, float[8,6] v", "y = MatMul(r, v)"))
+    w, b = (np.array(model.tensor(name).value()) for name in "wb")
+    w[:, [1, 5]], b[[1, 5]] = 0, [2, 3]
+    model.put("w", w)
+    model.put("b", b)
+    ctx = calibrated(model)
+    raw, after = quarter(model, ctx, heal="none")[0], quarter(model, ctx)[0]
+    assert ops(after) == "MatMul Add Relu MatMul"
+    assert len(after.nodes[-1].inputs) == 2
+    assert sqnr(after, ctx) > sqnr(raw, ctx) + 1
+    assert unseen(after, model) > 0.05
+
+
+# -- and nothing else is found ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attributes", ["", "<transB=1, alpha=0.5, beta=2.0>"])
+def test_the_weights_are_those_of_a_ridge_regression(attributes: str) -> None:
+    """min ‖Y − X·Wᵀ‖² + λ·‖W − W₀‖², solved anew as an overdetermined system, for the ridge that did best."""
+    v = "float[6,8] v" if attributes else "float[8,6] v"
+    model = net(DENSE.format(f"{v}, float[6] c", f"y = Gemm{attributes}(r, v, c)").replace("Relu", "Tanh"))
+    ctx = calibrated(model, samples(model, 80))
+    raw, after = quarter(model, ctx, heal="none")[0], quarter(model, ctx)[0]
+    assert ctx.calibration is not None
+    (x, y), (x_check, y_check) = (_rows(raw, model, part) for part in ctx.calibration.split())
+    start = _affine(raw)
+    tried = [start, *(_ridge(x, y, start, share) for share in RIDGES)]
+    errors = [np.sum((y_check - x_check @ each) ** 2) for each in tried]
+    assert np.argmin(errors) > 0
+    np.testing.assert_allclose(_affine(after), tried[int(np.argmin(errors))], rtol=1e-3, atol=1e-4)
+    assert np.abs(_affine(after) - start).max() > 0.01
+
+
+def _rows(raw: Model, original: Model, part: Calibration) -> tuple[np.ndarray, np.ndarray]:
+    (inputs,) = part.batches(1000)
+    hidden = np.tanh(inputs["x"].astype(np.float64) @ raw.tensor("w").value())
+    return np.column_stack([hidden, np.ones(len(hidden))]), run(original, inputs)[0].astype(np.float64)
+
+
+def _affine(model: Model) -> np.ndarray:
+    node = model.nodes[-1]
+    v, c = (node.x(index).value().astype(np.float64) for index in (1, 2))
+    v = v.T if node.attrs.get("transB", 0) else v
+    return np.vstack([node.attrs.get("alpha", 1.0) * v, node.attrs.get("beta", 1.0) * c])
+
+
+def _ridge(x: np.ndarray, y: np.ndarray, start: np.ndarray, share: float) -> np.ndarray:
+    root = np.sqrt(share * np.sum(x**2) / x.shape[1])
+    stacked = np.vstack([x, root * np.eye(x.shape[1])])
+    return np.linalg.lstsq(stacked, np.vstack([y, root * start]), rcond=None)[0]
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_only_what_reads_cut_channels_is_changed(name: str) -> None:
+    model = net(NETS[name], OPSETS.get(name, 17))
+    ctx = calibrated(model)
+    raw, (after, record) = quarter(model, ctx, heal="none", ratio="50%")[0], quarter(model, ctx, ratio="50%")
+    cut = {w for w in (v.weight.name for v in views(raw)) if raw.tensor(w).shape != model.tensor(w).shape}
+    held = {t.name: t.value() for t in after.constants}
+    changed = {t.name for t in raw.constants if not np.array_equal(t.value(), held.get(t.name))}
+    biases = {v.bias.name for v in views(raw) if v.bias is not None and v.weight.name in cut}
+    assert changed <= cut | biases
+    assert "heal" in record.note
+    assert sqnr(after, ctx) >= sqnr(raw, ctx)
+
+
+def test_random_nets_are_never_worse_than_raw_on_the_check_part() -> None:
+    better = worse = 0
+    for seed in range(40):
+        proto = random_model(seed)
+        model = Model.load(proto)
+        ctx = calibrated(model, random_data(proto, model, seed))
+        raw, after = quarter(model, ctx, heal="none", ratio="40%")[0], quarter(model, ctx, ratio="40%")[0]
+        better += sqnr(after, ctx) > sqnr(raw, ctx) + 0.1
+        worse += sqnr(after, ctx) < sqnr(raw, ctx)
+    assert worse == 0
+    assert better >= 20
+
+
+def random_data(proto: Any, model: Model, seed: int) -> dict[str, np.ndarray]:
+    """Forty samples, in whole batches where the graph says how many."""
+    return {
+        name: np.concatenate([random_feeds(proto, seed * 100 + k, batch=4)[name] for k in range(10)])
+        for name in (t.name for t in model.inputs)
+    }
+
+
+def test_healing_that_helps_no_output_is_refused() -> None:
+    """The layer is nearer to its original, but nobody sees it: the outputs are as before, and the weights stay."""
+    model = net("""(float[N,3,6,6] x) => (float[N,6,A,B] y) <float[8,3,3,3] w, float[6,8,1,1] v, float zero = {0}>
+                   { a = Conv(x, w)  b = Conv(a, v)  y = Mul(b, zero) }""")
+    ctx = calibrated(model)
+    raw, (after, record) = quarter(model, ctx, heal="none")[0], quarter(model, ctx)
+    assert record.note.endswith("; nothing to heal: the outputs are the same")
+    assert after.fingerprint() == raw.fingerprint()
+
+
+def test_healing_that_makes_the_outputs_worse_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = redundant(IMAGE.format("float[6,8,1,1] v", "y = Conv(r, v)"))
+    ctx = calibrated(model)
+    raw = quarter(model, ctx, heal="none")[0]
+    monkeypatch.setattr(healing, "_quality", lambda original, each, data: 3.0 if alike(each, raw) else 2.0)
+    after, record = quarter(model, ctx)
+    assert record.note.endswith("; healing refused: outputs 3.0 → 2.0 dB")
+    assert after.fingerprint() == raw.fingerprint()
+    monkeypatch.setattr(healing, "_quality", lambda original, each, data: 3.0 if alike(each, raw) else 4.0)
+    assert "healed 1 of 1 layers, outputs 3.0 → 4.0 dB" in quarter(model, ctx)[1].note
+
+
+def test_a_tie_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = redundant(IMAGE.format("float[6,8,1,1] v", "y = Conv(r, v)"))
+    ctx = calibrated(model)
+    monkeypatch.setattr(healing, "_quality", lambda *_: 3.0)
+    assert alike(quarter(model, ctx)[0], quarter(model, ctx, heal="none")[0])
+
+
+def alike(one: Model, other: Model) -> bool:
+    return one.fingerprint() == other.fingerprint()
+
+
+def test_a_layer_that_cannot_get_better_keeps_its_weights() -> None:
+    """Nothing to make good: the removed channels were zero."""
+    model = net(IMAGE.format("float[6,8,1,1] v", "y = Conv(r, v)"))
+    for name in "wb":
+        value = np.array(model.tensor(name).value())
+        value[[1, 5]] = 0
+        model.put(name, value)
+    ctx = calibrated(model)
+    raw, (after, record) = quarter(model, ctx, heal="none")[0], quarter(model, ctx)
+    assert unseen(raw, model) < 1e-6
+    assert unseen(after, model) < 1e-5
+    assert "heal" in record.note
