@@ -3,8 +3,8 @@
     python models/zoo.py FOLDER [NAME …] [--macs 60%]
 
 For every NAME.onnx, folded and pruned: how far it is from the original in which the removed channels are silenced
-(max|Δ| / max|y|, on data or made-up inputs), and, with NAME.calib.npz and NAME.test.npz beside it, the accuracy before,
-pruned but not healed, and healed.
+(max|Δ| / max|y|, on data or made-up inputs), and, with NAME.calib.npz and NAME.test.npz beside it (or those of its
+family: digits.calib.npz for digits_cnn), the accuracy before, pruned but not healed, and healed.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from onnxprune.runtime import Session
 
 
 def beside(model: Path, kind: str) -> Path | None:
-    """The data of one kind for a network, where there is any."""
-    path = model.with_suffix(f".{kind}.npz")
-    return path if path.exists() else None
+    """The data of one kind for a network or for its family, where there is any."""
+    names = (model.stem, model.stem.partition("_")[0])
+    return next((p for p in (model.with_name(f"{name}.{kind}.npz") for name in names) if p.exists()), None)
 
 
 def difference(result: op.Result, calib: Path | None) -> float:
