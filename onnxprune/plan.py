@@ -140,18 +140,18 @@ def weakest_first(candidates: Iterable[Candidate], budgets: Sequence[Budget]) ->
     anew is the lowest of all (lazy greedy evaluation, Minoux 1978). Ties go to the candidate that comes first.
     """
     state = _State(list(candidates), budgets)
-    queue: list[tuple[float, int, str, int]] = []
+    queue: list[tuple[float, int, str]] = []
     for unmet in iter(state.unmet, []):
-        queue = [(0.0, rank, where, 0) for rank, where in enumerate(state.candidates)]
+        queue = [(0.0, rank, where) for rank, where in enumerate(state.candidates)]
         while queue and state.unmet() == unmet:
-            _, rank, where, _ = heapq.heappop(queue)
+            _, rank, where = heapq.heappop(queue)
             if (offer := state.price(where)) is None:
                 continue
             if queue and (offer[0], rank) > queue[0][:2]:
-                heapq.heappush(queue, (offer[0], rank, where, offer[1]))
+                heapq.heappush(queue, (offer[0], rank, where))
                 continue
             state.take(where, offer[1])
-            heapq.heappush(queue, (offer[0], rank, where, 0))
+            heapq.heappush(queue, (offer[0], rank, where))
         if not queue:
             break
     state.give_back()
