@@ -44,7 +44,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if strange:
         raise UsageError(f"'{strange[0]}' is one argument too many; give one model, and --help tells the options")
     args.shapes = _unique(args.shapes)
-    if args.list_passes or args.list_targets or args.help_pass or args.version:
+    if args.list_passes or args.list_targets or args.help_pass or args.cmake_dir or args.version:
         return args
     if not args.model:
         raise UsageError("there is no model: give the ONNX file to compress; --help tells more")
@@ -103,6 +103,8 @@ def _output(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("-o", "--output", metavar="DIR", help="the folder to write to")
     group.add_argument("--report", metavar="FILE", help="write the report as JSON here too; - is standard output")
+    text = "write what DIR/model.onnx is made of here, for Make and Ninja"
+    group.add_argument("--depfile", metavar="FILE", help=text)
     group.add_argument(
         "--dry-run",
         action="store_true",
@@ -125,6 +127,8 @@ def _information(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--list-passes", action="store_true", help="the passes that are installed")
     group.add_argument("--list-targets", action="store_true", help="the machines that models can be compiled for")
     group.add_argument("--help-pass", metavar="NAME", help="what a pass does, and its options")
+    text = "the folder of OnnxPrune.cmake, for CMake projects"
+    group.add_argument("--cmake-dir", action="store_true", help=text)
     group.add_argument("--version", action="store_true", help="the version of onnxprune")
 
 

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _asks(args: Namespace) -> bool:
-    return bool(args.version or args.list_passes or args.list_targets or args.help_pass)
+    return bool(args.version or args.list_passes or args.list_targets or args.help_pass or args.cmake_dir)
 
 
 def _inform(args: Namespace) -> int:
@@ -75,6 +75,8 @@ def _inform(args: Namespace) -> int:
         from onnxprune import options, registry
 
         _print(options.help_text(registry.load(args.help_pass)))
+    if args.cmake_dir:
+        _print(f"{Path(__file__).parent / 'cmake'}\n")
     return 0
 
 

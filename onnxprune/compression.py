@@ -14,10 +14,12 @@ from typing import TypeAlias, Unpack
 
 import onnx
 
+from onnxprune import depfile
 from onnxprune.analyses.cost import Stats
 from onnxprune.axes.cutting import removed
 from onnxprune.backends import Artifact, Target, load_target
 from onnxprune.deploy import deploy, refuse_unsupported
+from onnxprune.errors import UsageError
 from onnxprune.evaluate import Accuracy, Evaluator
 from onnxprune.executor import Serial
 from onnxprune.job import Given, Job
@@ -122,11 +124,22 @@ def compress(
         seed=job.recipe.seed,
     )
     result = Result(compressed, report, ctx, job.targets, feeds)
-    return result if output is None else result.save(output)
+    if output is None:
+        return result
+    rule = depfile.rule(Path(output) / MODEL, depfile.files_read(model, recipe, job)) if job.depfile else ""
+    saved = result.save(output)
+    if job.depfile is not None:
+        depfile.write(job.depfile, rule)
+    return saved
 
 
 def _check_places(job: Job, manager: PassManager, read: Sequence[object], output: str | Path | None) -> None:
     """Refuse folders that cannot be written, and files that are read."""
+    if job.depfile is not None:
+        if output is None:
+            raise UsageError("a depfile tells what a file is made of, and none is written; give -o DIR along with it")
+        check_folder(job.depfile.parent, [job.depfile.name])
+        spare(read, [job.depfile])
     if output is not None:
         files = [MODEL, SPEC, REPORT, *(f"{t.name}/{LIBRARY}" for t in job.targets)]
         check_folder(Path(output), files)

@@ -32,6 +32,7 @@ class Given(TypedDict, total=False):
     threads: int | None  # of onnxruntime, while latencies are taken
     verify_each: bool | None  # check that every pass told the truth
     save_after: str | Path | None  # a folder for the model after each pass
+    depfile: str | Path | None  # a file for the rule that tells Make and Ninja of all that was read
     progress: Progress | None  # silent by default
     cache: Cache | None  # Cache.default() by default
 
@@ -47,6 +48,7 @@ class Job:
     metric: Metric | None
     verify_each: bool
     save_after: Path | None
+    depfile: Path | None
     progress: Progress
     cache: Cache
 
@@ -75,6 +77,7 @@ class Job:
             metric=load_metric(metric) if isinstance(metric, str) else metric,
             verify_each=said.get("verify_each", False),
             save_after=Path(said["save_after"]) if "save_after" in said else None,
+            depfile=Path(said["depfile"]) if "depfile" in said else None,
             progress=said.get("progress") or Progress.silent(),
             cache=said.get("cache") or Cache.default(),
         )

@@ -25,7 +25,7 @@ from onnxprune.normal import normalise
 from onnxprune.proto import infer, read, shape_of, write
 from onnxprune.provenance import Provenance
 from onnxprune.shapes import fill_gaps
-from onnxprune.subgraphs import captures, inner_names
+from onnxprune.subgraphs import all_nodes, captures, inner_names
 from onnxprune.weights import array, inlined
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Model:
     def __init__(self, proto: onnx.ModelProto) -> None:
         proto = normalise(proto)
         graph = proto.graph
+        _acquaint(graph)
         self._types: dict[str, onnx.ValueInfoProto] | None = fill_gaps(proto, infer(proto))
         self._constants = {t.name: t for t in graph.initializer}
         self._node_protos = {n.name: n for n in graph.node}
@@ -343,6 +344,14 @@ class Model:
 
     def _variable(self, name: str) -> gs.Variable:
         return self._variables.setdefault(name, gs.Variable(name)) if name else gs.Variable("")
+
+
+def _acquaint(graph: onnx.GraphProto) -> None:
+    """Import the rules of plug-ins where there are operators of other domains: schemas may come along with them."""
+    if any(node.domain for node in all_nodes(graph)):
+        from onnxprune.axes import rules  # they know models
+
+        rules.load()
 
 
 def _wiring(proto: onnx.ModelProto, captured: Mapping[str, list[str]]) -> onnx.ModelProto:

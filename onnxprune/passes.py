@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, T
 
 import numpy as np
 
+from onnxprune.axes import rules
 from onnxprune.model import Model
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ class Analysis(Generic[T]):
         """The content address of the answer."""
         options = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         kind = type(self)
-        words = (version("onnxprune"), kind.__module__, kind.__qualname__, kind.revision, options, model.fingerprint())
+        tool = (version("onnxprune"), rules.fingerprint())
+        words = (*tool, kind.__module__, kind.__qualname__, kind.revision, options, model.fingerprint())
         return hashlib.sha256(repr((*words, self.reads(ctx))).encode()).hexdigest()
 
 

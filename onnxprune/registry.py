@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
+from onnxprune import plugins
 from onnxprune.errors import PassContractError, PassError, UsageError, unknown
 from onnxprune.options import forms, summary
 from onnxprune.passes import Pass
@@ -33,13 +34,7 @@ def summaries() -> dict[str, str]:
 
 
 def _found() -> dict[str, EntryPoint]:
-    found: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=GROUP):
-        if entry.name in found:
-            both = " and ".join(sorted(_home(each) for each in (found[entry.name], entry)))
-            raise UsageError(f"two passes are named '{entry.name}', in {both}; uninstall one of them")
-        found[entry.name] = entry
-    return found
+    return plugins.found(GROUP, "passes")
 
 
 def _summary(entry: EntryPoint) -> str:
@@ -50,13 +45,7 @@ def _summary(entry: EntryPoint) -> str:
 
 
 def _import(entry: EntryPoint) -> type[Pass]:
-    try:
-        loaded: object = entry.load()
-    except Exception as error:  # whatever a plug-in does when it is imported
-        raise PassError(
-            f"pass '{entry.name}' of {_home(entry)} cannot be imported from {entry.value}:"
-            f" {type(error).__name__}: {error}; reinstall or repair {_home(entry)}"
-        ) from error
+    loaded: object = plugins.load(entry, "pass", PassError)
     if not isinstance(loaded, type):
         raise PassContractError(f"pass '{entry.name}': {entry.value} is not a class")
     if faults := list(_faults(loaded, entry.name)):
@@ -74,7 +63,3 @@ def _faults(cls: type[Pass], name: str) -> Iterable[str]:
         yield f"has the name {getattr(cls, 'name', None)!r} and not {name!r}"
     if getattr(cls, "run", Pass.run) is Pass.run:
         yield "has no method run(model, ctx)"
-
-
-def _home(entry: EntryPoint) -> str:
-    return f"'{entry.dist.name}'" if entry.dist else "an unknown distribution"

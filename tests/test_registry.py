@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxprune import registry
+from onnxprune import plugins, registry
 from onnxprune.errors import PassContractError, PassError, UsageError
 from onnxprune.options import build
 
@@ -53,7 +53,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     def installed(group: str) -> list[EntryPoint]:
         return [entry for dist in distributions(path=paths) for entry in dist.entry_points.select(group=group)]
 
-    monkeypatch.setattr(registry, "entry_points", installed)
+    monkeypatch.setattr(plugins, "entry_points", installed)
     yield put
     for module in set(sys.modules) - modules:
         del sys.modules[module]

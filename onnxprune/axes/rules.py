@@ -1,22 +1,31 @@
-"""The two tables: operator → the facts it states, operator → how sizes inside it are repaired after a cut."""
+"""The two tables: operator → the facts it states, operator → how sizes inside it are repaired after a cut.
+
+Our families of rules and those that come by entry point fill them in the same way. An operator of another domain is
+written with it, as ``com.example.Swish``.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
+from onnxprune import plugins
 from onnxprune.axes.facts import Fact, Facts, Pin, axes
+from onnxprune.errors import PassContractError, PassError, UsageError, first_line
 from onnxprune.model import Model
 from onnxprune.node import Axis, Node
 
-__all__ = ["Size", "facts_of", "known", "refit", "refitted", "rule"]
+__all__ = ["GROUP", "Size", "facts_of", "fingerprint", "known", "load", "refit", "refitted", "rule"]
 
 Rule: TypeAlias = Callable[[Node], Facts]
 Size: TypeAlias = Callable[[Axis], int]
 Refit: TypeAlias = Callable[[Model, Node, Size], None]
 
+T = TypeVar("T", bound=Callable[..., Any])
+GROUP = "onnxprune.rules"
 _rules: dict[str, Rule] = {}
 _refits: dict[str, Refit] = {}
 FAMILIES = ("conv", "elementwise", "matmul", "norm", "pool", "shape")
@@ -28,15 +37,7 @@ def rule(*kinds: str) -> Callable[[Rule], Rule]:
     A rule that raises ValueError pins every axis of the node, with the error as the reason; an axis of which it says
     nothing is pinned too.
     """
-
-    def register(function: Rule) -> Rule:
-        clash = _rules.keys() & set(kinds)
-        if clash:
-            raise ValueError(f"two rules for {', '.join(sorted(clash))}")
-        _rules.update(dict.fromkeys(kinds, function))
-        return function
-
-    return register
+    return lambda function: _register(_rules, "rules", kinds, function)
 
 
 def refit(*kinds: str) -> Callable[[Refit], Refit]:
@@ -44,31 +45,60 @@ def refit(*kinds: str) -> Callable[[Refit], Refit]:
 
     It is given the model, the node as it was, and the new size of every axis.
     """
+    return lambda function: _register(_refits, "refits", kinds, function)
 
-    def register(function: Refit) -> Refit:
-        _refits.update(dict.fromkeys(kinds, function))
-        return function
 
-    return register
+def _register(table: dict[str, T], what: str, kinds: Iterable[str], function: T) -> T:
+    for kind in kinds:
+        if kind in table and _identity(table[kind]) != _identity(function):  # equal: its module is imported again
+            both = " and ".join(sorted(map(_home, (table[kind], function))))
+            raise UsageError(f"there are two {what} for {kind}, in {both}; uninstall one of them")
+    table.update(dict.fromkeys(kinds, function))
+    return function
+
+
+def _identity(function: Callable[..., Any]) -> tuple[str, str]:
+    return function.__module__, function.__qualname__
+
+
+def _home(function: Callable[..., Any]) -> str:
+    package = function.__module__.partition(".")[0]
+    entries = plugins.found(GROUP, "families of rules").values()
+    homes = (plugins.home(entry) for entry in entries if entry.module.partition(".")[0] == package)
+    return next(homes, f"'{package}'")
 
 
 @cache
-def _load() -> None:
+def load() -> tuple[str, ...]:
+    """Import all rules, our own and those of plug-ins; the modules of the latter.
+
+    Raises PassError for a plug-in that cannot be imported, UsageError where two have a rule for the same operator.
+    """
     for family in FAMILIES:
         import_module(f"onnxprune.axes.{family}")
+    entries = plugins.found(GROUP, "families of rules").values()
+    return tuple(plugins.load(entry, "rules", PassError).__name__ for entry in entries)
 
 
 def known() -> frozenset[str]:
     """The operators that have a rule."""
-    _load()
+    load()
     return frozenset(_rules)
+
+
+def fingerprint() -> str:
+    """A SHA-256 of the source of all plug-ins with rules: what is derived from facts depends on it."""
+    digest = hashlib.sha256()
+    for path in plugins.sources(load()):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def facts_of(node: Node) -> Iterable[Fact]:
     """What is known of a node's axes: its rule's facts, or pins with the reason why there are none."""
-    _load()
+    load()
     where = f"{node.kind} '{node.name}'"
-    if node.captures or node.op in ("If", "Loop", "Scan"):
+    if node.captures or node.kind in ("If", "Loop", "Scan"):
         return list(_pins(node, f"read or written by the subgraph of {where}"))
     if (found := _rules.get(node.kind)) is None:
         return list(_pins(node, f"no rule for {where}"))
@@ -79,7 +109,12 @@ def facts_of(node: Node) -> Iterable[Fact]:
         facts = list(found(node))
     except ValueError as error:
         return list(_pins(node, f"{where}: {error}"))
+    except Exception as error:  # whatever a plug-in does
+        what = f"the rule of {_home(found)} for {where} failed"
+        raise PassError(f"{what}: {type(error).__name__}: {first_line(error)}") from error
     named = {axis for fact in facts for axis in axes(fact)}
+    if strange := sorted(named - {axis for t in node.tensors() for axis in t.axes()}):
+        raise PassContractError(f"the rule of {_home(found)} for {where} speaks of {strange[0]}, which it has not")
     silent = [axis for t in node.tensors() for axis in t.axes() if axis not in named and t.size(axis.dim) != 1]
     return [*facts, *(Pin(axis, f"kept whole by {where}") for axis in dict.fromkeys(silent))]
 
@@ -91,6 +126,6 @@ def _pins(node: Node, why: str) -> Facts:
 
 def refitted(model: Model, node: Node, size: Size) -> None:
     """Repair a node after a cut, where it holds sizes."""
-    _load()
+    load()
     if (repair := _refits.get(node.kind)) is not None:
         repair(model, node, size)

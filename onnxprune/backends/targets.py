@@ -1,20 +1,26 @@
-"""The machines that models are compiled for, read from ``targets.toml``."""
+"""The machines that models are compiled for: tables of ``targets.toml``, ours and those of plug-ins alike."""
 
 from __future__ import annotations
 
 import os
 import platform
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from onnxprune.errors import UsageError, unknown
+from onnxprune import plugins
+from onnxprune.errors import BackendError, UsageError, unknown
+from onnxprune.options import read
 
-__all__ = ["Target", "load_target", "target_names"]
+__all__ = ["GROUP", "Target", "load_target", "target_files", "target_names"]
+
+GROUP = "onnxprune.targets"
+FILE = "targets.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,23 +48,54 @@ class Target:
 
 
 def target_names() -> list[str]:
-    """The name of every target, in the order of the file."""
+    """The name of every target, ours first, in the order of the files."""
     return list(_tables())
 
 
+def target_files() -> list[Path]:
+    """The files that targets are read from, as far as they are files."""
+    return [file for _, file in _files() if isinstance(file, Path)]
+
+
 def load_target(name: str) -> Target:
-    """The target called ``name``."""
-    if name not in _tables():
-        raise UsageError(unknown("target", name, _tables()))
-    table = dict(_tables()[name])
-    if "triple" not in table:
-        table = {**_this_machine(), **table}
-    return Target(name=name, **table | {"features": tuple(table.get("features", ()))})
+    """The target called ``name``; raises UsageError when there is none, BackendError when its table is not sound."""
+    if name not in (tables := _tables()):
+        raise UsageError(unknown("target", name, tables))
+    home, table = tables[name]
+    whole = table if "triple" in table else {**_this_machine(), **table}
+    try:
+        return Target(**read(Target, {"name": name, **whole}, f"target '{name}' of {home}"))
+    except UsageError as error:
+        raise BackendError(f"{error}; repair {home}") from error
 
 
 @cache
-def _tables() -> Mapping[str, Mapping[str, Any]]:
-    return tomllib.loads(files(__package__).joinpath("targets.toml").read_text(encoding="utf-8"))
+def _tables() -> Mapping[str, tuple[str, Mapping[str, Any]]]:
+    """Every table, and the distribution it comes from."""
+    result: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    for home, file in _files():
+        for name, table in _parsed(home, file).items():
+            if name in result:
+                both = " and ".join(sorted((result[name][0], home)))
+                raise UsageError(f"two targets are named '{name}', in {both}; uninstall one of them")
+            result[name] = (home, table)
+    return result
+
+
+def _files() -> Iterator[tuple[str, Traversable]]:
+    yield "'onnxprune'", files(__package__) / FILE
+    for entry in plugins.found(GROUP, "families of targets").values():
+        yield plugins.home(entry), files(plugins.load(entry, "targets", BackendError)) / FILE
+
+
+def _parsed(home: str, file: Traversable) -> dict[str, Mapping[str, Any]]:
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BackendError(f"the targets of {home} cannot be read from '{file}': {error}; repair {home}") from error
+    if plain := [name for name, table in tables.items() if not isinstance(table, dict)]:
+        raise BackendError(f"the targets of {home}: '{plain[0]}' in '{file}' is no table; write [{plain[0]}]")
+    return tables
 
 
 def _this_machine() -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 import pytest
 from cuts import why
@@ -10,7 +12,8 @@ from oracle import feeds, net, run
 
 from onnxprune.axes import rules
 from onnxprune.axes.facts import Either, Facts, Pin, Tie, at, axes
-from onnxprune.axes.rules import facts_of, known, refit, refitted, rule
+from onnxprune.axes.rules import Size, facts_of, known, refit, refitted, rule
+from onnxprune.errors import PassError, UsageError
 from onnxprune.model import Model
 from onnxprune.node import Axis, Node, Tensor
 
@@ -21,6 +24,10 @@ CHAIN = """(float[1,3,8,8] x) => (float[1,2,H,W] y) <float[4,3,1,1] w, float[2,4
 def nothing(node: Node) -> Facts:
     """A rule that says nothing."""
     yield from ()
+
+
+def swap(model: Model, node: Node, size: Size) -> None:
+    """A refit that does nothing."""
 
 
 @pytest.fixture
@@ -66,10 +73,43 @@ def test_operators_that_hold_sizes_are_refitted() -> None:
 
 
 def test_an_operator_has_one_rule(tables: None) -> None:
+    def other(node: Node) -> Facts:
+        yield from ()
+
     rule("my.Thing")(nothing)
-    with pytest.raises(ValueError, match=r"two rules for my\.Thing"):
-        rule("my.Thing", "my.Other")(nothing)
+    with pytest.raises(UsageError, match=r"two rules for my\.Thing, in 'test_axes_rules' and 'test_axes_rules'"):
+        rule("my.Other", "my.Thing")(other)
     assert "my.Other" not in known()
+    refit("my.Thing")(lambda model, node, size: None)
+    with pytest.raises(UsageError, match=r"two refits for my\.Thing"):
+        refit("my.Thing")(swap)
+
+
+def test_a_rule_may_be_registered_again_when_its_module_is_imported_again(tables: None) -> None:
+    rule("my.Thing")(nothing)
+    rule("my.Thing")(nothing)
+
+
+@pytest.mark.parametrize(
+    ("statement", "error"),
+    [
+        (lambda node: {}["nothing"], "the rule of 'test_axes_rules' for Relu 'Relu_0' failed: KeyError: 'nothing'"),
+        (lambda node: [Pin(Axis("z", 0), "")], "the rule of 'test_axes_rules' for Relu 'Relu_0' speaks of z"),
+    ],
+)
+def test_a_rule_that_fails_or_speaks_of_others_is_named(tables: None, statement: Any, error: str) -> None:
+    del rules._rules["Relu"]
+    rule("Relu")(statement)
+    node = net("(float[1,3] x) => (float[1,3] y) { y = Relu(x) }").nodes[0]
+    with pytest.raises(PassError, match=f"^{error}"):
+        facts_of(node)
+
+
+def test_a_control_flow_operator_of_another_domain_has_a_rule_like_any(tables: None) -> None:
+    """Only the standard If, Loop and Scan are left alone for their name."""
+    x, y = (Tensor(name, (2, 3), None) for name in "xy")
+    rule("my.Loop")(lambda node: iter([Tie(at(node.x(), 1), at(node.y(), 1))]))
+    assert Tie(Axis("x", 1), Axis("y", 1)) in facts_of(Node("l", "Loop", "my", 17, (x,), (y,), {}))
 
 
 def test_a_repair_is_found_by_its_operator(tables: None) -> None:

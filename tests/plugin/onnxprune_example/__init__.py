@@ -1,0 +1,1 @@
+"""A pass, an operator and a target for onnxprune."""
