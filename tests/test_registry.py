@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint, distributions
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from onnxprune import plugins, registry
+from onnxprune import registry
 from onnxprune.errors import PassContractError, PassError, UsageError
 from onnxprune.options import build
 
@@ -37,26 +36,14 @@ Install = Callable[..., None]
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+def install(distribution: Callable[..., Path]) -> Install:
     """Makes a distribution with one module and one pass; no others are installed."""
-    modules, paths = set(sys.modules), []
 
     def put(code: str = TIDY, name: str = "tidy", dist: str = "plugin", attribute: str = "Tidy") -> None:
-        info = tmp_path / dist / f"{dist}-1.0.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{name} = {dist}_module:{attribute}\n")
-        (tmp_path / dist / f"{dist}_module.py").write_text(code)
-        monkeypatch.syspath_prepend(tmp_path / dist)
-        paths.append(str(tmp_path / dist))
+        entry = f"{name} = {dist}_module:{attribute}"
+        distribution(dist, registry.GROUP, entry, {f"{dist}_module.py": code})
 
-    def installed(group: str) -> list[EntryPoint]:
-        return [entry for dist in distributions(path=paths) for entry in dist.entry_points.select(group=group)]
-
-    monkeypatch.setattr(plugins, "entry_points", installed)
-    yield put
-    for module in set(sys.modules) - modules:
-        del sys.modules[module]
+    return put
 
 
 def test_our_own_passes_come_by_entry_point() -> None:

@@ -64,7 +64,7 @@ def load_target(name: str) -> Target:
     home, table = tables[name]
     whole = table if "triple" in table else {**_this_machine(), **table}
     try:
-        return Target(**read(Target, {"name": name, **whole}, f"target '{name}' of {home}"))
+        return Target(**read(Target, {**whole, "name": name}, f"target '{name}' of {home}"))
     except UsageError as error:
         raise BackendError(f"{error}; repair {home}") from error
 
