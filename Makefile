@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint zoo models clean
+.PHONY: demo test lint zoo builds models clean
 
 demo: .venv/.ready  ## compress a network that lies in the repository, into build/demo/
 	$(BIN)/onnxprune models/digits_resnet.onnx --passes fold,prune:macs=50% --calib models/digits.calib.npz \
@@ -18,6 +18,9 @@ lint: .venv/.ready
 
 zoo: .venv/.ready  ## the suite on the networks of ../shared/zoo, where they are
 	$(BIN)/pytest -m zoo
+
+builds: .venv/.ready  ## CMake, Make and Meson, every input changed in turn
+	$(BIN)/pytest -m builds
 
 models: .venv/.ready  ## train the networks of models/ anew
 	$(BIN)/pip install --quiet --editable '.[train]'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import onnx
@@ -11,7 +11,7 @@ import onnx
 from onnxprune import plugins
 from onnxprune.axes import rules
 from onnxprune.backends.targets import target_files
-from onnxprune.errors import UsageError
+from onnxprune.errors import ModelError, UsageError, first_line
 from onnxprune.job import Job
 from onnxprune.proto import write_atomically
 from onnxprune.subgraphs import inner_tensors
@@ -19,9 +19,11 @@ from onnxprune.weights import is_external
 
 __all__ = ["files_read", "rule", "write"]
 
+UNWRITABLE = re.compile(r"[\n\t;|]|\\[#:]|[ :]$")  # Make or Ninja would read something else
+
 
 def files_read(source: object, recipe: object, job: Job) -> list[Path]:
-    """All that a job has read: its data, the code that did it, and the tables of targets. Folders stand for themselves.
+    """All that a job has read: code, tables of targets, and data; folders with all that is in them.
 
     The code is every loaded module of onnxprune, and of the packages that passes, rules and the metric come from.
     """
@@ -30,13 +32,18 @@ def files_read(source: object, recipe: object, job: Job) -> list[Path]:
     used = [type(each).__module__ for each in job.recipe.passes]
     scored = [] if job.metric is None else [getattr(job.metric, "__module__", type(job.metric).__module__)]
     code = plugins.sources([__name__, *extensions, *used, *scored])
-    return list(dict.fromkeys([*data, *code, *(target_files() if job.targets else [])]))
+    return list(dict.fromkeys([*code, *(target_files() if job.targets else []), *data]))
 
 
 def rule(target: Path, files: Iterable[Path]) -> str:
-    """The rule, and an empty one for each file, so that Make does not stop where one of them is gone."""
+    """The rule, and an empty one for each file, so that Make does not stop where one of them is gone.
+
+    Make takes a name with % at the beginning of a line for a pattern, and one with = for a variable, after a colon too:
+    the first of the files must not be such a one.
+    """
     names = [_escaped(path) for path in files]
-    return "".join([f"{_escaped(target)}:", *(f" \\\n  {name}" for name in names), "\n", *(f"{n}:\n" for n in names)])
+    empty = [f"{name}:\n" for name in names if not {*"=%"} & {*name}]
+    return "".join([f"{_escaped(target)}:", *(f" \\\n  {name}" for name in names), "\n", *empty])
 
 
 def write(path: Path, rule: str) -> None:
@@ -50,21 +57,23 @@ def write(path: Path, rule: str) -> None:
 
 def _escaped(path: Path) -> str:
     """A name as GCC writes it: backslashes before a space are doubled, and only those."""
-    if "\n" in str(path):
-        raise UsageError(f"{str(path)!r} has a line break, which no depfile can hold; rename it")
-    spaced = re.sub(r"(\\*)([ \t])", r"\1\1\\\2", str(path))
+    if UNWRITABLE.search(str(path)):
+        raise UsageError(f"{str(path)!r} has characters that no depfile can hold; rename it, or leave out --depfile")
+    spaced = re.sub(r"(\\*) ", r"\1\1\\ ", str(path))
     return re.sub(r"([#:])", r"\\\1", spaced).replace("$", "$$")
 
 
-def _model(source: object) -> Iterator[Path]:
+def _model(source: object) -> list[Path]:
+    """The file, and those of its external data."""
     if not isinstance(source, str | Path):
-        return
-    yield Path(source)
-    graph = onnx.load(source, load_external_data=False).graph
+        return []
+    try:
+        graph = onnx.load(source, load_external_data=False).graph
+    except Exception as error:  # it was read before; protobuf's DecodeError differs between its implementations
+        raise ModelError(f"'{source}' has changed while it was worked on: {first_line(error)}; run again") from error
     outer = filter(is_external, (*graph.initializer, *inner_tensors(graph)))
-    yield from dict.fromkeys(
-        Path(source).parent / e.value for t in outer for e in t.external_data if e.key == "location"
-    )
+    places = (entry.value for tensor in outer for entry in tensor.external_data if entry.key == "location")
+    return [Path(source), *(Path(source).parent / place for place in dict.fromkeys(places))]
 
 
 def _files(source: object) -> list[Path]:
