@@ -39,10 +39,10 @@ def rule(target: Path, files: Iterable[Path]) -> str:
     """The rule, and an empty one for each file, so that Make does not stop where one of them is gone.
 
     Make takes a name with % at the beginning of a line for a pattern, and one with = for a variable, after a colon too:
-    the first of the files must not be such a one.
+    the first of the files must not be such a one. CMake before 3.24 wants a space after every colon.
     """
     names = [_escaped(path) for path in files]
-    empty = [f"{name}:\n" for name in names if not {*"=%"} & {*name}]
+    empty = [f"{name}: \n" for name in names if not {*"=%"} & {*name}]
     return "".join([f"{_escaped(target)}:", *(f" \\\n  {name}" for name in names), "\n", *empty])
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from toys import Run
 
 from onnxprune.job import Given
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_version(run: Run) -> None:
@@ -37,6 +41,20 @@ def test_one_pass(run: Run) -> None:
     )
 
 
+def test_the_folder_for_cmake(run: Run) -> None:
+    done = run("--cmake-dir")
+    assert (done.code, done.err) == (0, "")
+    assert (Path(done.out.strip()) / "OnnxPrune.cmake").is_file()
+
+
+def test_every_file_of_the_package_that_is_no_module_is_package_data() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = settings["tool"]["setuptools"]["package-data"]["onnxprune"]
+    shipped = {path for pattern in patterns for path in (ROOT / "onnxprune").glob(pattern)}
+    files = {path for path in (ROOT / "onnxprune").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert {path for path in files if path.suffix != ".py"} == shipped
+
+
 def test_help_names_every_option_of_compress_and_every_exit_code(run: Run) -> None:
     done = run("--help")
     assert (done.code, done.err) == (0, "")
@@ -50,7 +68,7 @@ def test_help_names_every_option_of_compress_and_every_exit_code(run: Run) -> No
     assert "%%" not in done.out
 
 
-@pytest.mark.parametrize("word", ["--help", "--version"])
+@pytest.mark.parametrize("word", ["--help", "--version", "--cmake-dir"])
 def test_telling_of_itself_costs_no_import(word: str) -> None:
     code = (
         f"import sys; from onnxprune.cli import main\ntry: main(['{word}'])\nexcept SystemExit: pass\n"
