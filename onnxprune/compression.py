@@ -124,12 +124,16 @@ def compress(
         seed=job.recipe.seed,
     )
     result = Result(compressed, report, ctx, job.targets, feeds)
-    if output is None:
-        return result
-    rule = depfile.rule(Path(output) / MODEL, depfile.files_read(model, recipe, job)) if job.depfile else ""
+    return result if output is None else _saved(result, Path(output), model, recipe, job)
+
+
+def _saved(result: Result, output: Path, model: Source, recipe: object, job: Job) -> Result:
+    """The result, written, and the rule of what it was made from, which is found out before anything is written."""
+    if job.depfile is None:
+        return result.save(output)
+    rule = depfile.rule(output / MODEL, depfile.files_read(model, recipe, job))
     saved = result.save(output)
-    if job.depfile is not None:
-        depfile.write(job.depfile, rule)
+    depfile.write(job.depfile, rule)
     return saved
 
 

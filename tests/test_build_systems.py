@@ -247,16 +247,18 @@ def test_what_cannot_be_meant_is_refused_when_the_project_is_configured(project:
 
 
 def test_everything_that_can_be_given_reaches_the_command(project: Path) -> None:
-    call = """onnxprune_add_model(NAME edge EXCLUDE_FROM_ALL SOURCE edge.onnx
+    call = """set(inputs nowhere)
+    set(options --nonsense)
+    onnxprune_add_model(NAME edge EXCLUDE_FROM_ALL SOURCE edge.onnx
         PASSES "round:bits=9" prune:ratio=50%:align=1:keep='Mat.*':heal=none
-        TEST test.npz METRIC scores:top1 MAX_DROP 100 SEED 3 SHAPE x=2,3,4,4 TARGET host ARGS --threads=1 -vv)
+        TEST test.npz METRIC scores:top1 MAX_DROP 100 SEED 3 SHAPE x=2,3,4,4 TARGET host ARGS --threads=1 --verify-each)
     foreach(key MODEL SPEC REPORT LIBRARY)
       get_target_property(path edge ONNXPRUNE_${key})
       list(APPEND paths ${path})
     endforeach()
     file(WRITE ${CMAKE_BINARY_DIR}/paths "${paths}")
     """
-    build = cmake(project, "Ninja", HEAD + call.replace("-vv", "--verify-each"))
+    build = cmake(project, "Ninja", HEAD + call)
     assert not build.rebuilt()  # it is not part of all
     build.steps = [["cmake", "--build", "build", "--target", "edge"]]
     assert build.rebuilt()

@@ -32,6 +32,8 @@ function(onnxprune_add_model)
   _onnxprune_check()
 
   set(folder ${CMAKE_CURRENT_BINARY_DIR}/${arg_NAME})
+  set(inputs)  # a function sees what its caller has set
+  set(options)
   foreach(key IN LISTS paths)
     if(DEFINED arg_${key})
       get_filename_component(path "${arg_${key}}" ABSOLUTE)
