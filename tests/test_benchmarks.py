@@ -1,0 +1,95 @@
+"""The benchmark runner: one small network from machine to figures, and a benchmark that is one file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import benchmarks.__main__ as runner
+from benchmarks import networks, startup
+from benchmarks.data import MODELS, beside
+from benchmarks.machine import machine, versions
+
+
+def test_one_command_tells_machine_versions_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "new" / "bench.json"
+    runner.main(["networks", "--only", "digits_cnn", "-o", str(path)])
+    told = json.loads(path.read_text())
+    assert told["machine"]["cores"] >= 1
+    assert len(told["machine"]["load"]) == 3
+    assert {"python", "onnxprune", "onnx", "onnxruntime", "numpy", "apache-tvm", "git"} <= told["versions"].keys()
+    [row] = told["benchmarks"]["networks"]["figures"]
+    assert row["network"] == "digits_cnn"
+    assert row["oracle"] < 1e-5 < 0.4 < row["MACs left"] <= 0.5
+    assert row["pruned"] < row["healed"] <= 1
+    assert all(row[f"{step} s"] > 0 for step in ("load", "fold", "prune", "heal"))
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "digits_cnn" in shown.err
+    assert networks.__doc__.splitlines()[0] in shown.err
+
+
+def test_json_goes_to_standard_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = ModuleType("tiny", "Two rows.\n\nMore.")
+    tiny.main = lambda args: ({"model": path.stem, "macs": args.macs} for path in args.models[:2])
+    big = ModuleType("big", "Not asked for.")
+    big.main, big.ON_REQUEST = startup.main, "it is big"
+    monkeypatch.setattr(runner, "discovered", lambda: {"tiny": tiny, "big": big})
+    runner.main(["--macs", "60%"])
+    told = json.loads(capsys.readouterr().out)["benchmarks"]
+    assert told.keys() == {"tiny"}
+    assert told["tiny"]["title"] == "Two rows."
+    assert [row["macs"] for row in told["tiny"]["figures"]] == ["60%", "60%"]
+
+
+def test_every_file_with_a_main_is_a_benchmark() -> None:
+    found = runner.discovered()
+    assert {"align", "networks", "startup"} <= found.keys()
+    assert not {"data", "machine", "__main__"} & found.keys()
+
+
+def test_an_unknown_name_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        runner.main(["network"])
+    assert "no benchmark 'network'; did you mean 'networks'?" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="there is no network 'x' in "):
+        runner.main(["--only", "x"])
+
+
+def test_a_network_that_fails_is_a_row_with_a_remark(tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"not a model")
+    [row] = networks.main(Namespace(models=[tmp_path / "broken.onnx"], macs="50%"))
+    assert row["network"] == "broken"
+    assert "not an ONNX model" in row["remarks"]
+
+
+def test_data_is_that_of_the_network_or_of_its_family() -> None:
+    assert beside(MODELS / "digits_cnn.onnx", "calib") == MODELS / "digits.calib.npz"
+    assert beside(MODELS / "other.onnx", "calib") is None
+
+
+def test_start_up_times_are_taken() -> None:
+    rows = list(startup.main(Namespace(runs=1)))
+    assert all(row["seconds"] > 0 for row in rows)
+
+
+def test_machine_and_versions_are_there_without_what_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.machine.PACKAGES", ("onnxprune", "no-such-package"))
+    monkeypatch.setattr("benchmarks.machine.MEMORY", "/no/such/file")
+    monkeypatch.setenv("PATH", "")
+    assert machine()["memory_gb"] is None
+    assert [versions()[name] for name in ("no-such-package", "git")] == [None, None]
+
+
+def test_the_command_is_the_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--help"], capture_output=True, text=True, cwd=MODELS.parent
+    )
+    assert "align " in done.stdout
+    assert done.returncode == 0
