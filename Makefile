@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint zoo builds models clean
+.PHONY: demo test lint zoo builds docs pictures bench models clean
 
 demo: .venv/.ready  ## compress a network that lies in the repository, into build/demo/
 	$(BIN)/onnxprune models/digits_resnet.onnx --passes fold,prune:macs=50% --calib models/digits.calib.npz \
@@ -22,6 +22,15 @@ zoo: .venv/.ready  ## the suite on the networks of ../shared/zoo, where they are
 builds: .venv/.ready  ## CMake, Make and Meson, every input changed in turn
 	$(BIN)/pytest -m builds
 
+docs: .venv/.ready  ## the site, into build/site/
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
+
+pictures: .venv/.ready  ## the pictures of README and site anew, each from a real run
+	$(BIN)/python docs/pictures.py
+
+bench: .venv/.ready  ## machine, versions and figures, into build/bench.json
+	$(BIN)/python -m benchmarks -o build/bench.json
+
 models: .venv/.ready  ## train the networks of models/ anew
 	$(BIN)/pip install --quiet --editable '.[train]'
 	$(BIN)/python models/train.py
@@ -31,7 +40,7 @@ models: .venv/.ready  ## train the networks of models/ anew
 	  || { echo 'onnxprune needs Python 3.11 to 3.13: make PYTHON=python3.12 …'; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --editable "$$(command -v c++ g++ clang++ cc gcc clang >/dev/null 2>&1 \
-	  && echo '.[dev]' || echo '.[dev,link]')"
+	  && echo '.[dev,docs]' || echo '.[dev,docs,link]')"
 	@touch $@
 
 clean:

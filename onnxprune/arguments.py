@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from onnxprune.errors import UsageError, unknown
 
-__all__ = ["parse"]
+__all__ = ["parse", "parser"]
 
 USAGE = "onnxprune MODEL --passes fold,prune:macs=50%% -o DIR [option ...]"
 DESCRIPTION = "Make a neural network small and fast at the level of the ONNX graph."
@@ -36,10 +36,10 @@ exit codes:
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The arguments, as far as argparse can tell their sense; raises UsageError for the others."""
-    parser = _parser()
-    args, strange = parser.parse_known_args(argv)
+    accepted = parser()
+    args, strange = accepted.parse_known_args(argv)
     if options := [word for word in strange if word.startswith("-")]:
-        known = [name for action in parser._actions for name in action.option_strings]
+        known = [name for action in accepted._actions for name in action.option_strings]
         raise UsageError(unknown("option", options[0].partition("=")[0], known))
     if strange:
         raise UsageError(f"'{strange[0]}' is one argument too many; give one model, and --help tells the options")
@@ -60,8 +60,9 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def parser() -> argparse.ArgumentParser:
+    """The options with their help, which the documentation reads too."""
+    made = _Parser(
         prog="onnxprune",
         usage=USAGE,
         description=DESCRIPTION,
@@ -69,10 +70,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="the ONNX file to compress; it stays as it is")
+    made.add_argument("model", metavar="MODEL", nargs="?", help="the ONNX file to compress; it stays as it is")
     for group in (_what, _data, _output, _checks, _information):
-        group(parser)
-    return parser
+        group(made)
+    return made
 
 
 def _what(parser: argparse.ArgumentParser) -> None:

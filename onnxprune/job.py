@@ -22,19 +22,19 @@ __all__ = ["Given", "Job"]
 class Given(TypedDict, total=False):
     """What may be given to ``compress`` under the names of the command line. None counts as not given."""
 
-    calib: Source | None  # samples of every graph input: an .npz file or a mapping of arrays
-    test: Source | None  # the same to measure on, perhaps with 'labels'
-    metric: str | Metric | None  # (outputs, labels) -> score, or where to import it from
-    targets: Sequence[str] | None
-    shapes: Mapping[str, Sequence[int]] | None  # of graph inputs, whole
-    max_drop: float | None  # in percentage points of the metric
-    seed: int | None
-    threads: int | None  # of onnxruntime, while latencies are taken
-    verify_each: bool | None  # check that every pass told the truth
-    save_after: str | Path | None  # a folder for the model after each pass
-    depfile: str | Path | None  # a file for the rule that tells Make and Ninja of all that was read
-    progress: Progress | None  # silent by default
-    cache: Cache | None  # Cache.default() by default
+    calib: Source | None  #: samples of every graph input: an .npz file or a mapping of arrays
+    test: Source | None  #: the same to measure on, perhaps with 'labels'
+    metric: str | Metric | None  #: (outputs, labels) -> score, or where to import it from
+    targets: Sequence[str] | None  #: machines to compile for
+    shapes: Mapping[str, Sequence[int]] | None  #: of graph inputs, whole
+    max_drop: float | None  #: in percentage points of the metric
+    seed: int | None  #: for all that is drawn at random
+    threads: int | None  #: of onnxruntime, while latencies are taken
+    verify_each: bool | None  #: check that every pass told the truth
+    save_after: str | Path | None  #: a folder for the model after each pass
+    depfile: str | Path | None  #: a file for the rule that tells Make and Ninja of all that was read
+    progress: Progress | None  #: silent by default
+    cache: Cache | None  #: Cache.default() by default
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

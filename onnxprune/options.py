@@ -9,7 +9,7 @@ import inspect
 import textwrap
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, TypeAlias, TypeVar
 
 from onnxprune.errors import PassContractError, UsageError, unknown
@@ -21,7 +21,9 @@ __all__ = [
     "Amount",
     "Form",
     "Share",
+    "Told",
     "build",
+    "doc",
     "forms",
     "help_text",
     "option",
@@ -30,6 +32,7 @@ __all__ = [
     "render",
     "summary",
     "to_table",
+    "told",
 ]
 
 T = TypeVar("T")
@@ -125,24 +128,48 @@ def _changed(instance: object) -> dict[str, object]:
 
 def summary(cls: type) -> str:
     """The first line of the docstring."""
-    return _doc(cls).partition("\n")[0]
+    return doc(cls).partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a person is told of one option: its help, the values it takes, and the one it has when none is given."""
+
+    name: str
+    help: str
+    allowed: str
+    state: str
+
+
+def told(cls: type) -> list[Told]:
+    """What is to be said of each option."""
+    return [
+        Told(name, _fields(cls)[name].metadata.get("help", ""), form.allowed, _state(_fields(cls)[name]))
+        for name, form in forms(cls).items()
+    ]
 
 
 def help_text(cls: type) -> str:
     """What ``--help-pass`` prints: the docstring, then each option with its form, its default and its help."""
-    blocks = [f"{getattr(cls, 'name', cls.__name__)}: {_doc(cls)}"]
-    for name, form in forms(cls).items():
-        declared = _fields(cls)[name]
-        default = _default(declared)
-        state = "required" if default is MISSING else f"default: {_shown(default)}"
-        lines = [declared.metadata.get("help", ""), f"{form.allowed}; {state}"]
-        blocks.append(f"  {name}\n" + textwrap.indent("\n".join(filter(None, lines)), "      "))
+    blocks = [f"{getattr(cls, 'name', cls.__name__)}: {doc(cls)}"]
+    for each in told(cls):
+        lines = [each.help, f"{each.allowed}; {each.state}"]
+        blocks.append(f"  {each.name}\n" + textwrap.indent("\n".join(filter(None, lines)), "      "))
     return "\n\n".join(blocks) + "\n"
 
 
-def _doc(cls: type) -> str:
-    doc = inspect.cleandoc(cls.__doc__ or "")
-    return "(no description)" if not doc or doc.startswith(f"{cls.__name__}(") else doc  # dataclass writes a signature
+def doc(cls: type) -> str:
+    """The docstring, or a word that there is none."""
+    text = inspect.cleandoc(cls.__doc__ or "")
+    return (
+        "(no description)" if not text or text.startswith(f"{cls.__name__}(") else text
+    )  # dataclass writes a signature
+
+
+def _state(declared: Field[Any]) -> str:
+    if (default := _default(declared)) is MISSING:
+        return "required"
+    return f"default: {_shown(default)}"
 
 
 def _shown(default: object) -> str:

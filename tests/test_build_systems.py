@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 from oracle import net
-from pages import ROOT, blocks, commands
+from pages import ROOT, commands, texts
 from toys import NET, labelled, samples
 
 from onnxprune.model import Model
@@ -95,7 +95,7 @@ def save(source: Path, seed: int) -> None:
 
 def cmake(source: Path, generator: str, text: str | None = None) -> Build:
     """The CMake project of the page, or another, configured."""
-    (source / "CMakeLists.txt").write_text(text or blocks(PAGE, "cmake")[0], encoding="utf-8")
+    (source / "CMakeLists.txt").write_text(text or texts(PAGE, "cmake")[0], encoding="utf-8")
     build = Build(source, source.parent / "site", [["cmake", "-B", "build", "-G", generator]], source / "none")
     assert build.run() == 0, build.log
     return Build(source, source.parent / "site", [["cmake", "--build", "build"]], source / "build/edge/model.onnx")
@@ -103,13 +103,13 @@ def cmake(source: Path, generator: str, text: str | None = None) -> Build:
 
 def make(source: Path) -> Build:
     """The Makefile of the page."""
-    (source / "Makefile").write_text(blocks(PAGE, "make")[0], encoding="utf-8")
+    (source / "Makefile").write_text(texts(PAGE, "make")[0], encoding="utf-8")
     return Build(source, source.parent / "site", [["make"]], source / "build/edge/model.onnx")
 
 
 def meson(source: Path) -> Build:
     """The Meson project of the page, set up."""
-    (source / "meson.build").write_text(blocks(PAGE, "meson")[0], encoding="utf-8")
+    (source / "meson.build").write_text(texts(PAGE, "meson")[0], encoding="utf-8")
     build = Build(source, source.parent / "site", [["meson", "setup", "build"]], source / "none")
     assert build.run() == 0, build.log
     return Build(source, source.parent / "site", [["meson", "compile", "-C", "build"]], source / "build/model.onnx")
@@ -214,7 +214,7 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_example_is_built_runs_and_is_linked_again(generator: str, tmp_path: Path, compiler: None) -> None:
     for part in ("examples/cmake", "models"):
         shutil.copytree(ROOT / part, tmp_path / part)
-    configure, *steps = commands(blocks(PAGE, "sh")[0])
+    configure, *steps = commands(texts(PAGE, "sh")[0])
     program = tmp_path / "build/example/digits"
     assert Build(tmp_path, Path(), [[*configure[:-1], generator]], program).run() == 0
     build = Build(tmp_path, Path(), steps, program)
@@ -227,7 +227,7 @@ def test_the_example_is_built_runs_and_is_linked_again(generator: str, tmp_path:
     assert not build.rebuilt()
 
 
-HEAD = blocks(PAGE, "cmake")[0].partition("onnxprune_add_model")[0]
+HEAD = texts(PAGE, "cmake")[0].partition("onnxprune_add_model")[0]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper, parser
-from pages import ROOT, blocks, commands
+from pages import ROOT, commands, texts
 
 from onnxprune.runtime import Session
 
@@ -48,7 +48,7 @@ def place(plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     (folder / "models").symlink_to(ROOT / "models")
     onnx.save(swish(), folder / "swish.onnx")
-    for block in blocks(PAGE, "sh"):
+    for block in texts(PAGE, "sh"):
         for words in commands(block):
             done = started(plugin, *words[1:], cwd=folder)
             assert done.returncode == 0, done.stderr
@@ -56,7 +56,7 @@ def place(plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_page_shows_the_files_of_the_distribution() -> None:
-    shown = [text for kind in ("toml", "python") for text in blocks(PAGE, kind)]
+    shown = [text for kind in ("toml", "python") for text in texts(PAGE, kind)]
     named = {text.split()[1]: text for text in shown}
     assert len(named) == len(shown) == 4
     for path, text in named.items():

@@ -1,0 +1,108 @@
+"""The pictures of the README and of the site, each from a real run: nothing in them is drawn by hand.
+
+python docs/pictures.py [NAME …]     # or: make pictures
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+from rich.text import Text
+
+import onnxprune as op
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "pictures"
+WIDTH = 100
+SHARES = (100, 80, 70, 60, 50, 40, 30, 20)  # percent of the MACs
+NETWORKS = ("digits_cnn", "digits_resnet", "digits_mobile")
+PLAIN = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)  # nothing comes from a network
+
+
+def run(path: Path) -> None:
+    """The first command of the README that compresses, and what it prints, as a terminal shows it."""
+    command = _command((ROOT / "README.md").read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "models").symlink_to(ROOT / "models")
+        said = _said(shlex.split(command.replace("\\\n", " ")), Path(folder))
+    console = Console(record=True, width=WIDTH, file=StringIO(), highlight=False)
+    console.print(Text("$ ", "bold green") + Text(command, "bold"))
+    console.print(Text.from_ansi(said))
+    svg = console.export_svg(title="onnxprune", code_format=PLAIN, unique_id="run")
+    path.write_text(svg.replace("Fira Code", "ui-monospace, Menlo, Consolas, DejaVu Sans Mono"), encoding="utf-8")
+
+
+def _command(text: str) -> str:
+    found = re.search(r"^onnxprune (?:.*\\\n)*.*$", text, re.MULTILINE)
+    if found is None:
+        raise SystemExit("there is no command in README.md")
+    return found[0]
+
+
+def _said(words: list[str], folder: Path) -> str:
+    """What the command leaves on a terminal: progress is gone when it is done."""
+    here = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "XDG_CACHE_HOME": str(folder / "cache")}
+    program = [sys.executable, "-m", *words]
+    said = subprocess.run(program, cwd=folder, env=here, check=True, stderr=subprocess.PIPE, text=True).stderr
+    return re.sub(r"^\w+: \d+/\d+.*\n", "", said, flags=re.MULTILINE).rstrip("\n")
+
+
+def healing(path: Path) -> None:
+    """Accuracy over the share of MACs that is left, pruned alone and healed, for the networks of models/."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    figure = Figure(figsize=(9.6, 3.4), layout=ConstrainedLayoutEngine(wspace=0.06))
+    for axes, network in zip(figure.subplots(1, len(NETWORKS), sharey=True), NETWORKS, strict=True):
+        _panel(axes, network)
+    figure.axes[0].set_ylabel("test accuracy")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _panel(axes: Any, network: str) -> None:
+    for heal, label, style in (("auto", "pruned and healed", "o-"), ("none", "pruned alone", "s:")):
+        points = [_point(network, share, heal) for share in SHARES]
+        axes.plot(*zip(*points, strict=True), style, color="#2563eb" if heal == "auto" else "#9ca3af", label=label)
+    axes.set(title=network, xlabel="multiply-accumulates left", ylim=(0, 1.03), xlim=(1.03, 0.15))
+    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _point(network: str, share: int, heal: str) -> tuple[float, float]:
+    models, passes = ROOT / "models", f"fold,prune:macs={share}%:heal={heal}"
+    calib, test = (models / f"digits.{kind}.npz" for kind in ("calib", "test"))
+    report = op.compress(models / f"{network}.onnx", passes, calib=calib, test=test).report
+    if report.accuracy is None:
+        raise SystemExit(f"{network} has no accuracy")
+    return report.output.stats.macs / report.input.stats.macs, report.accuracy.after
+
+
+PICTURES: dict[str, Callable[[Path], None]] = {"run": run, "healing": healing}
+
+
+def main() -> None:
+    """Make the pictures that are named, or all."""
+    FOLDER.mkdir(exist_ok=True)
+    import matplotlib
+
+    matplotlib.rcParams.update({"svg.hashsalt": "onnxprune", "font.family": "DejaVu Sans", "font.size": 10})
+    for name in sys.argv[1:] or PICTURES:
+        PICTURES[name](FOLDER / f"{name}.svg")
+
+
+if __name__ == "__main__":
+    main()
