@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pages
 import pytest
+import reference
+from toys import TOYS
 
 import onnxprune
 from onnxprune import registry
@@ -122,6 +124,30 @@ def test_the_demo_is_the_command_of_the_readme() -> None:
 def test_the_readme_names_every_pass() -> None:
     listed = re.findall(r"^\| \[?`(\w+)`", README, re.MULTILINE)
     assert set(registry.names()) <= set(listed)
+
+
+def test_the_picture_shows_the_command_of_the_readme() -> None:
+    command = next(block.text for block in pages.blocks(README) if block.text.startswith("onnxprune"))
+    svg = (ROOT / "docs" / "pictures" / "run.svg").read_text(encoding="utf-8")
+    shown = "".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg)).replace("&#160;", " ")
+    assert " ".join(command.split()) in " ".join(shown.split())
+
+
+def test_a_pass_of_another_distribution_has_a_page_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "names", lambda: ("fold", "scale"))
+    monkeypatch.setattr(registry, "load", {"fold": registry.load("fold"), "scale": TOYS["scale"]}.__getitem__)
+    monkeypatch.setattr(registry, "summaries", lambda: {"fold": "Folds.", "scale": "Scales."})
+    made = dict(reference.pages())
+    assert made["pass-scale.md"].startswith("# scale\n\n")
+    assert "[`scale`](pass-scale.md) | Scales." in made["passes.md"]
+
+
+def test_reference_pages_that_are_right_keep_their_date_and_others_go(tmp_path: Path) -> None:
+    reference.write(tmp_path)
+    dates = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    (tmp_path / "pass-gone.md").write_text("# gone")
+    reference.write(tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == dates
 
 
 @pytest.fixture(scope="module")
