@@ -1,7 +1,8 @@
 """The one command for all benchmarks: machine, versions and figures, as tables to read and as JSON to keep.
 
 A benchmark is a module of this folder with a function ``main(args)`` that yields rows of figures by name. The first
-line of its docstring is its title. One that says ``ON_REQUEST = "why"`` runs only when it is named.
+line of its docstring is its title. One that says ``ON_REQUEST = "why"`` runs only when it is named; one with options of
+its own has a function ``arguments(group)`` that adds them.
 """
 
 from __future__ import annotations
@@ -72,6 +73,9 @@ def _parser(found: Mapping[str, ModuleType]) -> argparse.ArgumentParser:
     parser.add_argument("--macs", default="50%", help="what pruning leaves (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=9, metavar="N", help="of each command (default: %(default)s)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="for the JSON; default: standard output")
+    for name, module in found.items():
+        if hasattr(module, "arguments"):
+            module.arguments(parser.add_argument_group(name))
     return parser
 
 

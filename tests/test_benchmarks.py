@@ -39,13 +39,16 @@ def test_json_goes_to_standard_output(monkeypatch: pytest.MonkeyPatch, capsys: p
     tiny = ModuleType("tiny", "Two rows.\n\nMore.")
     tiny.main = lambda args: ({"model": path.stem, "macs": args.macs} for path in args.models[:2])
     big = ModuleType("big", "Not asked for.")
-    big.main, big.ON_REQUEST = startup.main, "it is big"
+    big.main, big.ON_REQUEST = lambda args: [{"layers": args.layers}], "it is big"
+    big.arguments = lambda group: group.add_argument("--layers", type=int, default=16)
     monkeypatch.setattr(runner, "discovered", lambda: {"tiny": tiny, "big": big})
     runner.main(["--macs", "60%"])
     told = json.loads(capsys.readouterr().out)["benchmarks"]
     assert told.keys() == {"tiny"}
     assert told["tiny"]["title"] == "Two rows."
     assert [row["macs"] for row in told["tiny"]["figures"]] == ["60%", "60%"]
+    runner.main(["big", "--layers", "4"])
+    assert json.loads(capsys.readouterr().out)["benchmarks"]["big"]["figures"] == [{"layers": 4}]
 
 
 def test_every_file_with_a_main_is_a_benchmark() -> None:
