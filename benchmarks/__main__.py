@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for part in ("machine", "versions"):
         console.print(_table([{part: name, "": value} for name, value in result[part].items()]), "")
     for name in dict.fromkeys(names):
-        result["benchmarks"][name] = ran = _run(found[name], args)
+        result["benchmarks"][name] = ran = _run(found[name], args, console)
         console.print(f"[bold]{ran['title']}[/] ({ran['seconds']:.1f} s)", _table(ran["figures"]), "", sep="\n")
     _write(json.dumps(result, indent=2, ensure_ascii=False) + "\n", args.output)
 
@@ -85,9 +86,13 @@ def _models(args: argparse.Namespace) -> list[Path]:
     return models or sys.exit(f"there is no network '{args.only}' in {folder}")
 
 
-def _run(module: ModuleType, args: argparse.Namespace) -> dict[str, Any]:
-    start, before = time.perf_counter(), load()
-    rows = [dict(row) for row in module.main(args)]
+def _run(module: ModuleType, args: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """What a benchmark yields; what it yielded until then where it is interrupted."""
+    start, before, rows = time.perf_counter(), load(), list[dict[str, Any]]()
+    with suppress(KeyboardInterrupt):
+        for row in module.main(args):
+            rows.append(dict(row))
+            console.print(f"{time.perf_counter() - start:6.1f} s  {next(iter(row.values()))}", style="dim")
     seconds = time.perf_counter() - start
     return {"title": _title(module), "seconds": seconds, "load": [before[0], load()[0]], "figures": rows}
 
@@ -112,6 +117,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _shown(figure: Any) -> str:
+    if isinstance(figure, int) and not isinstance(figure, bool):
+        return f"{figure:,}"
     if isinstance(figure, float):
         return f"{figure:.3g}" if abs(figure) < 100 else f"{figure:,.0f}"
     if isinstance(figure, list):

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -49,6 +50,22 @@ def test_json_goes_to_standard_output(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert [row["macs"] for row in told["tiny"]["figures"]] == ["60%", "60%"]
     runner.main(["big", "--layers", "4"])
     assert json.loads(capsys.readouterr().out)["benchmarks"]["big"]["figures"] == [{"layers": 4}]
+
+
+def test_what_was_measured_before_an_interruption_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rows(args: Namespace) -> Iterator[dict[str, int]]:
+        yield {"size": 1234567}
+        raise KeyboardInterrupt
+
+    long = ModuleType("long", "Long.")
+    long.main = rows
+    monkeypatch.setattr(runner, "discovered", lambda: {"long": long})
+    runner.main([])
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["benchmarks"]["long"]["figures"] == [{"size": 1234567}]
+    assert "1,234,567" in shown.err
 
 
 def test_every_file_with_a_main_is_a_benchmark() -> None:
