@@ -146,6 +146,8 @@ def _kind(part: Mapping[str, Any]) -> str:
         return " or ".join(f"`{value}`" for value in part.get("enum", [part.get("const")]))
     if part.get("type") == "array":
         return f"list of {_kind(part['items'])}"
+    if "properties" in part:
+        return f"object of {', '.join(f'`{key}`' for key in part['properties'])}"
     kinds = part.get("type", "any")
     return " or ".join(kinds) if isinstance(kinds, list) else str(kinds)
 

@@ -161,9 +161,8 @@ def help_text(cls: type) -> str:
 def doc(cls: type) -> str:
     """The docstring, or a word that there is none."""
     text = inspect.cleandoc(cls.__doc__ or "")
-    return (
-        "(no description)" if not text or text.startswith(f"{cls.__name__}(") else text
-    )  # dataclass writes a signature
+    written = text and not text.startswith(f"{cls.__name__}(")  # else dataclass wrote the signature
+    return text if written else "(no description)"
 
 
 def _state(declared: Field[Any]) -> str:
