@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint zoo builds docs pictures bench models clean
+.PHONY: demo test lint zoo builds docs pictures bench large models clean
 
 demo: .venv/.ready  ## compress a network that lies in the repository, into build/demo/
 	$(BIN)/onnxprune models/digits_resnet.onnx --passes fold,prune:macs=50% --calib models/digits.calib.npz \
@@ -30,6 +30,9 @@ pictures: .venv/.ready  ## the pictures of README and site anew, each from a rea
 
 bench: .venv/.ready  ## machine, versions and figures, into build/bench.json
 	$(BIN)/python -m benchmarks -o build/bench.json
+
+large: .venv/.ready  ## a model of 4 GB through the command, in a temporary folder (TMPDIR) of 16 GiB
+	$(BIN)/pytest -m large
 
 models: .venv/.ready  ## train the networks of models/ anew
 	$(BIN)/pip install --quiet --editable '.[train]'

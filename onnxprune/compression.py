@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias, Unpack
@@ -29,11 +29,12 @@ from onnxprune.model import Model
 from onnxprune.node import Array
 from onnxprune.output import check_folder, spare, staged
 from onnxprune.passes import Context, Pass
-from onnxprune.proto import write_atomically
+from onnxprune.proto import data_file, orphan, write_atomically
 from onnxprune.recipe import Recipe
 from onnxprune.report import ModelFile, Report
 from onnxprune.shapes import input_shapes
-from onnxprune.weights import TWO_GB
+from onnxprune.sizes import TWO_GB
+from onnxprune.wire import wire
 
 __all__ = ["Result", "compress"]
 
@@ -59,8 +60,9 @@ class Result:
         written, BackendError when a target cannot be built.
         """
         folder = Path(folder)
-        spare([self.report.input.path], [folder / MODEL])
-        with staged(folder) as stage:
+        spare([self.report.input.path, *self.context.original.files()], [folder / MODEL, data_file(folder / MODEL)])
+        stale = orphan(folder / MODEL)
+        with staged(folder, [stale.name] if stale is not None else []) as stage:
             self.model.save(stage / MODEL)
             write_atomically(stage / SPEC, _json(removed(self.model)))
             with self.context.progress.task("targets", len(self.targets)) as step:
@@ -103,6 +105,7 @@ def compress(
     manager = PassManager(job.recipe.passes)
     _check_places(job, manager, [model, recipe, job.calib, job.test], output)
     original = Model.load(model)
+    _check_places(job, manager, original.files(), output)
     data = Data.load(job, original)
     ctx = _context(job, original, data)
     manager.check(ctx)
@@ -137,7 +140,7 @@ def _saved(result: Result, output: Path, model: Source, recipe: object, job: Job
     return saved
 
 
-def _check_places(job: Job, manager: PassManager, read: Sequence[object], output: str | Path | None) -> None:
+def _check_places(job: Job, manager: PassManager, read: Collection[object], output: str | Path | None) -> None:
     """Refuse folders that cannot be written, and files that are read."""
     if job.depfile is not None:
         if output is None:
@@ -145,12 +148,16 @@ def _check_places(job: Job, manager: PassManager, read: Sequence[object], output
         check_folder(job.depfile.parent, [job.depfile.name])
         spare(read, [job.depfile])
     if output is not None:
-        files = [MODEL, SPEC, REPORT, *(f"{t.name}/{LIBRARY}" for t in job.targets)]
-        check_folder(Path(output), files)
-        spare(read, [Path(output) / file for file in files])
+        libraries = [f"{t.name}/{LIBRARY}" for t in job.targets]
+        _check_folder(Path(output), [MODEL, data_file(Path(MODEL)).name, SPEC, REPORT, *libraries], read)
     if job.save_after is not None:
-        check_folder(job.save_after, manager.files())
-        spare(read, [job.save_after / file for file in manager.files()])
+        files = [each for name in manager.files() for each in (name, data_file(Path(name)).name)]
+        _check_folder(job.save_after, files, read)
+
+
+def _check_folder(folder: Path, files: list[str], read: Collection[object]) -> None:
+    check_folder(folder, files)
+    spare(read, [folder / file for file in files])
 
 
 def _context(job: Job, original: Model, data: Data) -> Context:
@@ -181,10 +188,13 @@ def _digest_of(path: Path) -> str:
 
 def _digest(model: Model | onnx.ModelProto) -> str:
     """The SHA-256 of the file that the model would be; over 2 GB, where it would be two, the model's own."""
-    proto = model.proto() if isinstance(model, Model) else model
-    if proto.ByteSize() >= TWO_GB:
+    whole = wire(model.lean() if isinstance(model, Model) else model)
+    if whole.size >= TWO_GB:
         return Model.load(model).fingerprint()
-    return hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
+    digest = hashlib.sha256()
+    for part in whole:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _missed_by(records: Sequence[PassRecord]) -> list[str]:

@@ -7,6 +7,7 @@ all others are evaluated only on inputs that are known throughout.
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import numpy as np
@@ -16,7 +17,10 @@ from onnx import numpy_helper
 from onnxprune.errors import ModelError
 from onnxprune.model import Model
 from onnxprune.node import Array, Node, Tensor
+from onnxprune.proto import shape_of, stripped
 from onnxprune.runtime import Session
+from onnxprune.sizes import SMALL, TWO_GB, nbytes
+from onnxprune.spool import resting
 
 __all__ = ["constant_values", "constants_behind"]
 
@@ -27,7 +31,6 @@ RANDOM = frozenset(  # Dropout only in training; otherwise it is no more than an
     {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
 STORAGE = frozenset({"DequantizeLinear"})  # weights are stored small on purpose
-SMALL = 1024  # bytes: a result up to here may be larger than what it is computed from
 
 
 def constant_values(model: Model) -> dict[str, Array]:
@@ -36,7 +39,7 @@ def constant_values(model: Model) -> dict[str, Array]:
     Left out are results of random, stateful and contributed operators, of subgraphs, of decoders of stored weights,
     and what is larger than 1 KiB and than the constants it is computed from.
     """
-    protos = {n.name: n for n in model.proto().graph.node}
+    protos = {n.name: n for n in model.lean().graph.node}
     pairs: dict[str, Pair] = {}
     for node in model.nodes:
         if node.op == "Shape" and not node.domain:
@@ -69,16 +72,23 @@ def _evaluated(node: Node, proto: onnx.NodeProto, pairs: dict[str, Pair], opset:
     half = {name for name, pair in inputs.items() if not _known(pair)}
     moved = {t.name for t in (node.inputs if node.op == "Concat" else node.inputs[:1]) if t is not None}
     limit = max(SMALL, sum(first.nbytes for first, _ in inputs.values()))
-    if (half and not (node.op in MOVES and half <= moved)) or all(_nbytes(t) > limit for t in node.outputs):
+    if half and not (node.op in MOVES and half <= moved):
+        return {}
+    values = [{name: pair[side] for name, pair in inputs.items()} for side in range(1 + bool(half))]
+    sides = [_alone(proto, each, opset) for each in values]
+    if any(min(claims := _claims(each)) > limit or sum(claims) >= TWO_GB for each in sides):
         return {}
     try:
-        firsts = _run(proto, {name: first for name, (first, _) in inputs.items()}, opset)
-        seconds = _run(proto, {name: second for name, (_, second) in inputs.items()}, opset) if half else firsts
+        runs = [Session(each, threads=1, optimise=False)({}) for each in sides]
     except (ModelError, ValueError, TypeError):  # onnxruntime lacks the operator for this type, or it is no tensor
         return {}
-    outputs = [t for t in node.outputs if t is not None]
-    results = zip(outputs, firsts, seconds, strict=True)
-    return {t.name: (a, b) for t, a, b in results if _is_faithful(a, t) and a.nbytes <= limit}
+    results = zip((t for t in node.outputs if t is not None), *runs, strict=True)
+    return {t.name: _pair(values) for t, *values in results if _is_faithful(values[0], t) and values[0].nbytes <= limit}
+
+
+def _pair(values: list[Array]) -> Pair:
+    held = [resting(value) for value in values]
+    return held[0], held[-1]
 
 
 def _is_faithful(value: Array, tensor: Tensor) -> bool:
@@ -86,17 +96,29 @@ def _is_faithful(value: Array, tensor: Tensor) -> bool:
     return isinstance(value, np.ndarray) and value.dtype == tensor.dtype
 
 
-def _nbytes(tensor: Tensor | None) -> int:
-    """At least so many bytes, as far as the shape is known."""
-    return 0 if tensor is None or tensor.dtype is None else tensor.elements() * tensor.dtype.itemsize
-
-
-def _run(proto: onnx.NodeProto, inputs: dict[str, Array], opset: int) -> list[Array]:
+def _alone(proto: onnx.NodeProto, inputs: dict[str, Array], opset: int) -> onnx.ModelProto:
+    """A model of nothing but this node."""
     graph = onnx.GraphProto(name="constant", node=[proto])
     graph.initializer.extend(numpy_helper.from_array(np.asarray(v, order="C"), name) for name, v in inputs.items())
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in proto.output if name)
-    model = onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", opset)])
-    return Session(model, threads=1, optimise=False)({})
+    return onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", opset)])
+
+
+def _claims(model: onnx.ModelProto) -> list[float]:
+    """The bytes that every output will have; infinite where shape inference cannot tell."""
+    try:
+        graph = onnx.shape_inference.infer_shapes(stripped(model), data_prop=True).graph
+    except Exception:  # inference raises several unrelated types
+        return [math.inf]
+    return [_nbytes(value) for value in graph.output]
+
+
+def _nbytes(value: onnx.ValueInfoProto) -> float:
+    kind, shape = value.type.tensor_type.elem_type, shape_of(value)
+    sizes = [size for size in shape or () if isinstance(size, int)]
+    if not kind or shape is None or len(sizes) < len(shape):
+        return math.inf
+    return nbytes(onnx.TensorProto(dims=sizes, data_type=kind))
 
 
 def constants_behind(model: Model) -> dict[str, frozenset[str]]:

@@ -140,7 +140,7 @@ def _unlabelled(fidelity: Fidelity) -> Accuracy:
 
 
 def _top1(model: Model, data: Calibration, labels: Array) -> float:
-    session, hits = Session(model.proto()), 0
+    session, hits = Session(model.lean()), 0
     for span, feeds in numbered(data):
         (output,) = session(feeds, session.outputs[:1])
         if (scores := class_scores(output, span.stop - span.start)) is None:
@@ -162,7 +162,7 @@ def _classes(labels: Array, count: int) -> Array:
 
 
 def _outputs(model: Model, data: Calibration) -> list[Array]:
-    session = Session(model.proto())
+    session = Session(model.lean())
     runs = [session(feeds) for feeds in data.batches(BATCH)]
     parts = zip(*runs, strict=True)
     return [_joined(name, part, data) for name, part in zip(session.outputs, parts, strict=True)]

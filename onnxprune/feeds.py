@@ -6,11 +6,15 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from onnxprune.analyses.cost import Stats
 from onnxprune.calibrate import Calibration
+from onnxprune.errors import ModelError
 from onnxprune.model import Model
 from onnxprune.node import Array, Tensor
+from onnxprune.passes import Context
+from onnxprune.sizes import TWO_GB
 
-__all__ = ["batches", "made_up"]
+__all__ = ["batches", "made_up", "trial"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -21,6 +25,17 @@ def batches(data: Calibration, shapes: Shapes) -> Iterator[dict[str, Array]]:
     for batch in data.batches(size):
         if all(batch[name].shape == shape for name, shape in shapes.items()):
             yield batch
+
+
+def trial(ctx: Context) -> dict[str, Array]:
+    """Inputs for the original, made up in the shapes of the context.
+
+    Raises ModelError where weights and activations take over 2 GB: nobody asked for such a run.
+    """
+    stats = ctx.original.get(Stats(), ctx)
+    if (size := stats.bytes + stats.peak_activation_bytes) >= TWO_GB:
+        raise ModelError(f"a model that takes {size / 2**30:.1f} GiB is not run on made-up inputs; give data (--calib)")
+    return made_up(ctx.original, ctx.shapes, ctx.seed)
 
 
 def made_up(model: Model, shapes: Shapes, seed: int) -> dict[str, Array]:

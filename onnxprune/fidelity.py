@@ -75,7 +75,7 @@ class _Sums:
 
 def compare(original: Model, result: Model, data: Calibration) -> Fidelity:
     """The fidelity of ``result`` on ``data``; raises ModelError when a model does not run or lost an output."""
-    before, after = Session(original.proto()), Session(result.proto())
+    before, after = Session(original.lean()), Session(result.lean())
     if before.outputs != after.outputs:
         raise ModelError(f"cannot compare models with the outputs {before.outputs} and {after.outputs}")
     sums = [_Sums() for _ in before.outputs]

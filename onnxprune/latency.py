@@ -33,7 +33,7 @@ def latency(
     before: Model, after: Model, feeds: Mapping[str, Array], threads: int = 1, runs: int | None = None
 ) -> Latency:
     """Time both models in onnxruntime on the same feeds, in turns; ``runs`` of each, by default as 2 seconds allow."""
-    sessions = [Session(model.proto(), threads=threads) for model in (before, after)]
+    sessions = [Session(model.lean(), threads=threads) for model in (before, after)]
     warm = [sum(_milliseconds(session, feeds) for session in sessions) for _ in range(WARM_UP)]
     runs = runs or min(max(int(1000 * SECONDS / min(warm)), LEAST_RUNS), MOST_RUNS)
     times = np.empty((2, runs))

@@ -17,7 +17,7 @@ from typing import Any
 from onnxprune.alike import alike
 from onnxprune.analyses.cost import Stats, Totals
 from onnxprune.errors import ModelError, OnnxPruneError, PassContractError, PassError, UsageError, first_line
-from onnxprune.feeds import made_up
+from onnxprune.feeds import trial
 from onnxprune.model import Model
 from onnxprune.options import to_table
 from onnxprune.passes import Analysis, Changed, Context, Outcome, Pass, Unchanged
@@ -174,7 +174,7 @@ def _questions(kept: Mapping[object, object]) -> Iterator[tuple[Analysis[Any], o
 def _runs(model: Model, ctx: Context) -> bool:
     """Whether onnxruntime takes the graph, and made-up inputs."""
     try:
-        Session(model.proto())(made_up(ctx.original, ctx.shapes, ctx.seed))
+        Session(model.lean())(trial(ctx))
     except ModelError as error:
         log.debug("a trial run failed: %s", error)
         return False
@@ -200,7 +200,7 @@ def _outcome(each: Pass, model: Model, ctx: Context) -> Outcome:
 def _sound(each: Pass, model: Model, ctx: Context) -> Totals:
     """The cost of the model that a pass left, once the graph is found to be valid."""
     try:
-        model.proto()
+        model.lean()
         return model.get(Stats(), ctx)
     except ModelError as error:
         raise PassError(f"pass '{each.name}' left an invalid model: {error}") from error

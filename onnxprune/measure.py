@@ -12,7 +12,7 @@ import numpy as np
 from onnxprune.calibrate import Calibration
 from onnxprune.errors import ModelError, PassError
 from onnxprune.evaluate import Accuracy, Fidelity, Latency, compare, latency
-from onnxprune.feeds import batches, made_up
+from onnxprune.feeds import batches, trial
 from onnxprune.job import Job
 from onnxprune.model import Model
 from onnxprune.node import Array
@@ -59,9 +59,9 @@ class Data:
         size = max((shape[0] for shape in ctx.shapes.values() if shape), default=1)
         if found:
             return tuple(found[: max(SAMPLES // size, 1)])
-        feeds = made_up(model, ctx.shapes, ctx.seed)
         try:
-            Session(model.proto())(feeds)
+            feeds = trial(ctx)
+            Session(model.lean())(feeds)
         except ModelError as error:
             log.info("no latency, and compiled code is not verified: made-up inputs do not run (%s)", error)
             return ()
@@ -81,7 +81,7 @@ def try_out(data: Data, ctx: Context) -> None:
     """Run the original once on what it will be measured on, so that what fails does so before the passes run."""
     for part in (data.fit, data.check):
         if part is not None:
-            session = Session(ctx.original.proto())
+            session = Session(ctx.original.lean())
             for name, value in zip(session.outputs, session(next(part.batches(1))), strict=True):
                 if not isinstance(value, np.ndarray):
                     raise ModelError(f"output '{name}' is no tensor, and nothing can be measured; leave out the data")
@@ -95,9 +95,9 @@ def measure(result: Model, data: Data, feeds: tuple[Mapping[str, Array], ...], c
     Raises PassError when the result does not run where the original did.
     """
     original, check = ctx.original, data.check
-    for trial in feeds[:1]:
+    for batch in feeds[:1]:
         try:
-            Session(result.proto())(trial)
+            Session(result.lean())(batch)
         except ModelError as error:
             raise PassError(f"the passes broke the model ({error}); --verify-each tells which one did") from error
     with ctx.progress.task("measuring", 3) as step:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -17,16 +16,18 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import numpy_helper
 
 from onnxprune.errors import ModelError
+from onnxprune.external import entries, is_external
 from onnxprune.node import Array, Node, Tensor
 from onnxprune.normal import normalise
 from onnxprune.proto import infer, read, shape_of, write
 from onnxprune.provenance import Provenance
 from onnxprune.shapes import fill_gaps
+from onnxprune.sizes import TWO_GB, weigh
+from onnxprune.spool import Weight, stored
 from onnxprune.subgraphs import all_nodes, captures, inner_names
-from onnxprune.weights import array, inlined
+from onnxprune.weights import inlined, raw
 
 if TYPE_CHECKING:
     from onnxprune.passes import Analysis, Context
@@ -45,7 +46,7 @@ class Model:
         graph = proto.graph
         _acquaint(graph)
         self._types: dict[str, onnx.ValueInfoProto] | None = fill_gaps(proto, infer(proto))
-        self._constants = {t.name: t for t in graph.initializer}
+        self._constants = {t.name: Weight(t) for t in graph.initializer}
         self._node_protos = {n.name: n for n in graph.node}
         self._captured = {n.name: captures(n) for n in graph.node}
         self._wire(_wiring(proto, self._captured))
@@ -66,22 +67,41 @@ class Model:
         return cls(source if isinstance(source, onnx.ModelProto) else read(Path(source)))
 
     def proto(self) -> onnx.ModelProto:
-        """The graph as protobuf with freshly inferred shapes, fully checked; raises ModelError if it is invalid."""
+        """The graph as protobuf with freshly inferred shapes, fully checked.
+
+        Raises ModelError if it is invalid, or too large for protobuf.
+        """
+        result = self.lean()
+        if (size := weigh(result.graph.initializer)) >= TWO_GB:
+            raise ModelError(
+                f"the model's {size / 2**30:.1f} GiB of weights do not fit into one protobuf, which holds 2: save the"
+                " model with its weights beside it; no target can be built from it"
+            )
+        for tensor in filter(is_external, result.graph.initializer):
+            tensor.CopyFrom(inlined(tensor))
+        return result
+
+    def lean(self) -> onnx.ModelProto:
+        """As ``proto``, of any size: large weights stay in their files, to be read while this model lives."""
         result = self._export()
         interior = {name for node in self.nodes for t in node.outputs if t is not None for name in (t.name,)}
         interior -= {o.name for o in result.graph.output}
         result.graph.value_info.extend(v for name, v in sorted(self._inferred().items()) if name in interior)
         return result
 
+    def files(self) -> set[Path]:
+        """The files that weights are read from, as long as the model lives."""
+        return {Path(entries(w.proto)["location"]) for w in self._constants.values() if is_external(w.proto)}
+
     def save(self, path: str | Path) -> None:
         """Write the model atomically, equal models as equal bytes."""
-        write(self.proto(), Path(path))
+        write(self.lean(), Path(path))
 
     def copy(self) -> Model:
         """An independent model; constants are shared until either side replaces them."""
         twin = Model.__new__(Model)
         twin.__dict__.update(self.__dict__)
-        exported = self._export()
+        exported = self._export(constants=False)
         twin._constants = dict(self._constants)
         twin._node_protos = {n.name: n for n in exported.graph.node}
         twin._captured = dict(self._captured)
@@ -97,12 +117,10 @@ class Model:
 
     def _hash(self) -> str:
         digest = hashlib.sha256(self._export(constants=False).SerializeToString(deterministic=True))
-        for name, tensor in sorted(self._constants.items()):
-            digest.update(f"{name}:{tensor.data_type}:{tuple(tensor.dims)}".encode())
-            value = array(tensor)
-            digest.update(
-                repr(value.tolist()).encode() if value.dtype == object else np.ascontiguousarray(value).tobytes()
-            )
+        for name, weight in sorted(self._constants.items()):
+            digest.update(f"{name}:{weight.proto.data_type}:{tuple(weight.proto.dims)}".encode())
+            for part in raw(weight.proto):
+                digest.update(part)
         return digest.hexdigest()
 
     def _export(self, constants: bool = True) -> onnx.ModelProto:
@@ -115,7 +133,7 @@ class Model:
             node.input[:] = [t.name for t in wired.inputs[:real]]
             node.output[:] = [t.name for t in wired.outputs]
         if constants:
-            result.graph.initializer.extend(inlined(t) for t in self._constants.values())
+            result.graph.initializer.extend(w.proto for w in self._constants.values())
         return result
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -152,8 +170,8 @@ class Model:
     def tensor(self, name: str) -> Tensor:
         """The tensor of that name, with the shape inferred for it."""
         if (held := self._constants.get(name)) is not None:
-            dtype = onnx.helper.tensor_dtype_to_np_dtype(held.data_type)
-            return Tensor(name, tuple(held.dims), dtype, partial(array, held))
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(held.proto.data_type)
+            return Tensor(name, tuple(held.proto.dims), dtype, held.value)
         info = self._inferred().get(name)
         return Tensor(name, shape_of(info), _dtype(info)) if info is not None else Tensor(name, None, None)
 
@@ -185,7 +203,7 @@ class Model:
 
     def put(self, name: str, value: Array) -> None:
         """Give a constant a new value (or make one of that name): every node that reads it sees the new one."""
-        self._constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
+        self._constants[name] = stored(name, value)
         self._touch()
 
     def freeze(self, name: str, value: Array) -> None:

@@ -18,8 +18,10 @@ import onnx.inliner
 from onnx import numpy_helper
 
 from onnxprune.errors import ModelError
-from onnxprune.subgraphs import all_nodes, captures, inner_tensors
-from onnxprune.weights import check_located, is_external
+from onnxprune.external import check_located, is_external
+from onnxprune.sizes import check_sound, check_sparse
+from onnxprune.subgraphs import all_nodes, captures, inner_tensors, sparse_tensors
+from onnxprune.weights import inlined
 
 __all__ = ["OPSETS", "normalise"]
 
@@ -31,7 +33,8 @@ log = logging.getLogger(__name__)
 def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of the model in the one form that rules and passes see.
 
-    Raises ModelError for an opset out of range, and for external data whose folder is not known.
+    Raises ModelError for an opset out of range, for tensors that do not hold what they claim, and for external data
+    whose folder is not known.
     """
     proto = _without_functions(proto)
     for entry in proto.opset_import:
@@ -41,12 +44,13 @@ def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
     proto.ir_version = max(proto.ir_version, 4)  # below 4, initializers must be graph inputs too
     graph = proto.graph
     graph.name = graph.name or "graph"
-    for tensor in filter(is_external, (*graph.initializer, *inner_tensors(graph))):
-        check_located(tensor)
+    _check_tensors(graph)
     _open_negative_sizes(graph)
     for node in all_nodes(graph):
         node.domain = "" if node.domain == "ai.onnx" else node.domain
     _constants_to_initializers(graph)
+    for tensor in filter(is_external, inner_tensors(graph)):
+        tensor.CopyFrom(inlined(tensor))
     defaults = [i.name for i in graph.input if i.name in {t.name for t in graph.initializer}]
     if overridable and defaults:
         log.info("inputs with a default value become constants: %s", ", ".join(defaults))
@@ -66,6 +70,13 @@ def _without_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     return copy
+
+
+def _check_tensors(graph: onnx.GraphProto) -> None:
+    for tensor in (*graph.initializer, *inner_tensors(graph)):
+        (check_located if is_external(tensor) else check_sound)(tensor)
+    for sparse in sparse_tensors(graph):
+        check_sparse(sparse)
 
 
 def _open_negative_sizes(graph: onnx.GraphProto) -> None:

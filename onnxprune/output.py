@@ -41,10 +41,11 @@ def spare(inputs: Iterable[object], outputs: Iterable[Path]) -> None:
 
 
 @contextmanager
-def staged(folder: Path) -> Iterator[Path]:
+def staged(folder: Path, stale: Iterable[str] = ()) -> Iterator[Path]:
     """A temporary folder on the same file system: what was put there moves into ``folder`` at the end, or not at all.
 
-    It goes away in either case. Raises UsageError when ``folder`` cannot be written.
+    It goes away in either case. Files that are ``stale`` (relative paths) go too, unless there are new ones.
+    Raises UsageError when ``folder`` cannot be written.
     """
     with _writing(folder):
         draft = Path(tempfile.mkdtemp(dir=_existing(folder), prefix=PREFIX))
@@ -52,7 +53,7 @@ def staged(folder: Path) -> Iterator[Path]:
             stage = draft / "new"
             stage.mkdir()
             yield stage
-            _publish(stage, folder, draft / "old")
+            _publish(stage, folder, draft / "old", map(Path, stale))
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -78,7 +79,7 @@ def _check_places(folder: Path, files: Iterable[Path]) -> None:
             raise NotADirectoryError(0, f"'{above}' is a file, and a folder of that name is to be written")
 
 
-def _publish(stage: Path, folder: Path, backup: Path) -> None:
+def _publish(stage: Path, folder: Path, backup: Path, stale: Iterable[Path]) -> None:
     """Move every file of the stage into the folder; when one cannot be moved, put back what was there."""
     files = sorted(path.relative_to(stage) for path in stage.rglob("*") if path.is_file())
     _check_places(folder, files)
@@ -87,13 +88,25 @@ def _publish(stage: Path, folder: Path, backup: Path) -> None:
             target, held = folder / file, backup / file
             _make_folder(target.parent, undo)
             if target.exists():
-                held.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(target, held)
+                _keep(target, held)
                 undo.callback(os.replace, held, target)
             else:
                 undo.callback(target.unlink, missing_ok=True)
             os.replace(stage / file, target)
+        for file in set(stale).difference(files):
+            _keep(folder / file, backup / file)
+            undo.callback(os.replace, backup / file, folder / file)
+            (folder / file).unlink()
         undo.pop_all()
+
+
+def _keep(target: Path, held: Path) -> None:
+    """A second name for what is there, or a copy where the file system has no links."""
+    held.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(target, held)
+    except OSError:
+        shutil.copy2(target, held)
 
 
 def _make_folder(folder: Path, undo: ExitStack) -> None:

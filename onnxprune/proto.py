@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import onnx
 
 from onnxprune.errors import ModelError, UsageError
+from onnxprune.external import entries, is_external, localise, place
 from onnxprune.node import Shape
+from onnxprune.sizes import SMALL, TWO_GB, nbytes
 from onnxprune.subgraphs import inner_tensors
-from onnxprune.weights import TWO_GB, inlined, is_external, localise
+from onnxprune.weights import inlined, raw
+from onnxprune.wire import wire
 
-__all__ = ["infer", "read", "shape_of", "stripped", "write", "write_atomically"]
+__all__ = ["data_file", "infer", "orphan", "read", "shape_of", "stripped", "write", "write_atomically"]
 
-SMALL = 1024  # bytes: constants up to here may hold shapes and stay in the graph for shape inference
+PAGE = 4096  # bytes: where data begins in a file, so that it can be mapped
 
 
 def read(path: Path) -> onnx.ModelProto:
@@ -36,11 +42,13 @@ def read(path: Path) -> onnx.ModelProto:
         raise ModelError(f"'{path}' is not an ONNX model (not a protobuf, or cut short): {error}") from error
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(f"'{path}' is not an ONNX model: it has no graph or no opset")
+    for part in (proto.graph, *proto.functions):
+        for tensor in filter(is_external, inner_tensors(part)):
+            localise(tensor, path.parent)
     for tensor in filter(is_external, proto.graph.initializer):
         localise(tensor, path.parent)
-    for tensor in filter(is_external, inner_tensors(proto.graph)):
-        localise(tensor, path.parent)
-        tensor.CopyFrom(inlined(tensor))
+        if nbytes(tensor) <= SMALL:
+            tensor.CopyFrom(inlined(tensor))
     return proto
 
 
@@ -55,7 +63,7 @@ def stripped(proto: onnx.ModelProto) -> onnx.ModelProto:
     for name in ("node", "input", "output", "sparse_initializer"):
         getattr(lean.graph, name).extend(getattr(graph, name))
     for tensor in graph.initializer:
-        if not is_external(tensor) and tensor.ByteSize() <= SMALL:
+        if not is_external(tensor) and nbytes(tensor) <= SMALL:
             lean.graph.initializer.append(tensor)
         else:
             info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
@@ -86,25 +94,66 @@ def shape_of(info: onnx.ValueInfoProto) -> Shape | None:
     return tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in dims)
 
 
+def data_file(path: Path) -> Path:
+    """Where the weights of a model over 2 GB stand."""
+    return path.with_name(f"{path.name}.data")
+
+
+def orphan(path: Path) -> Path | None:
+    """The data file that nobody reads any more once the model at ``path`` is replaced by one without; None if none."""
+    data = data_file(path)
+    try:
+        if not data.is_file() or path.stat().st_size >= TWO_GB:
+            return None
+        held = onnx.load(path, load_external_data=False).graph.initializer
+    except Exception:  # whatever is there, it is no model of ours
+        return None
+    return data if any(entries(t).get("location") == data.name for t in held) else None
+
+
 def write(proto: onnx.ModelProto, path: Path) -> None:
-    """Save a model atomically, always as the same bytes; over 2 GB the weights go to ``<name>.data`` beside it."""
-    if proto.ByteSize() < TWO_GB:
-        return write_atomically(path, proto.SerializeToString(deterministic=True))
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".onnxprune-") as folder:
-        draft = Path(folder) / path.name
-        data = f"{path.name}.data"
-        onnx.save_model(proto, str(draft), save_as_external_data=True, location=data, size_threshold=SMALL)
-        os.replace(draft.with_name(data), path.with_name(data))
-        os.replace(draft, path)
+    """Save a model atomically, always as the same bytes; over 2 GB the weights go to ``<name>.data`` beside it.
+
+    Every tensor there begins at a multiple of 4096, with zeros before it; there is nothing else in the file.
+    """
+    whole, left = wire(proto), orphan(path)
+    if whole.size < TWO_GB:
+        write_atomically(path, whole)
+        if left is not None:
+            left.unlink(missing_ok=True)
+        return
+    with _draft(path) as model, _draft(data_file(path)) as data:
+        model.write(_beside(proto, data, data_file(path).name).SerializeToString(deterministic=True))
+        model.flush()
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def _beside(proto: onnx.ModelProto, data: BinaryIO, location: str) -> onnx.ModelProto:
+    """The model without its larger weights, which are written to ``data``."""
+    lean = onnx.ModelProto()
+    lean.CopyFrom(proto)
+    for tensor in lean.graph.initializer:
+        if (size := nbytes(tensor)) > SMALL and tensor.data_type != onnx.TensorProto.STRING:
+            data.write(bytes(-data.tell() % PAGE))
+            offset = data.tell()
+            data.writelines(raw(tensor))
+            place(tensor, location=location, offset=offset, length=size)
+    return lean
+
+
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Write a file so that it is either whole or not there; raises UsageError when the folder does not allow it."""
+    with _draft(path) as stream:
+        stream.writelines([data] if isinstance(data, bytes) else data)
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[BinaryIO]:
+    """A stream to a file that takes the place of ``path`` in the end, or goes away when something fails."""
     try:
         handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
+                yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
             umask = os.umask(0)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import onnx
 
 from onnxprune.errors import ModelError, first_line
+from onnxprune.external import check_unchanged, entries, is_external, place
 from onnxprune.node import Array
-from onnxprune.weights import TWO_GB
+from onnxprune.sizes import TWO_GB, weigh
 
 __all__ = ["Session"]
+
+ROOT = "/"
 
 
 class Session:
@@ -50,10 +52,21 @@ class Session:
 def _open(proto: onnx.ModelProto, options: Any) -> Any:
     import onnxruntime as ort
 
-    providers = ["CPUExecutionProvider"]
-    if proto.ByteSize() < TWO_GB:
-        return ort.InferenceSession(proto.SerializeToString(), options, providers=providers)
-    with tempfile.TemporaryDirectory(prefix="onnxprune-") as folder:
-        path = Path(folder) / "model.onnx"
-        onnx.save_model(proto, str(path), save_as_external_data=True, location="model.data")
-        return ort.InferenceSession(str(path), options, providers=providers)
+    if any(map(is_external, proto.graph.initializer)):
+        proto = _rooted(proto)
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", ROOT)
+        if weigh(proto.graph.initializer) >= TWO_GB:  # else onnxruntime copies what it has mapped
+            options.add_session_config_entry("session.disable_prepacking", "1")
+    return ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _rooted(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose external data is named relative to the root: onnxruntime maps files below one folder only."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for tensor in filter(is_external, copy.graph.initializer):
+        check_unchanged(tensor)
+        said = entries(tensor)
+        location = os.path.relpath(said["location"], ROOT)
+        place(tensor, location=location, offset=said["offset"], length=said["length"])
+    return copy

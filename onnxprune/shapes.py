@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import onnx
 from onnxprune.errors import ModelError, UsageError, unknown
 from onnxprune.node import Array, Shape
 from onnxprune.proto import shape_of, stripped
-from onnxprune.weights import inlined
+from onnxprune.sizes import TWO_GB, weigh
 
 if TYPE_CHECKING:
     from onnxprune.model import Model
@@ -57,13 +58,23 @@ def _run(proto: onnx.ModelProto, names: list[str], dynamic: int, fill: int) -> l
     probe.CopyFrom(proto)
     del probe.graph.output[:]
     probe.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names)
-    for index, tensor in enumerate(probe.graph.initializer):
-        probe.graph.initializer[index].CopyFrom(inlined(tensor))
     feeds = {}
+    _check_runnable(proto, dynamic)
     for value in proto.graph.input:
         dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        feeds[value.name] = np.full([d if isinstance(d, int) else dynamic for d in shape_of(value) or ()], fill, dtype)
+        feeds[value.name] = np.full(_sizes(value, dynamic), fill, dtype)
     return Session(probe, optimise=False)(feeds)
+
+
+def _sizes(value: onnx.ValueInfoProto, dynamic: int) -> list[int]:
+    return [d if isinstance(d, int) else dynamic for d in shape_of(value) or ()]
+
+
+def _check_runnable(proto: onnx.ModelProto, dynamic: int) -> None:
+    """Raise ModelError where weights and inputs are too large for a run that was not asked for."""
+    elements = sum(math.prod(_sizes(value, dynamic)) for value in proto.graph.input)
+    if weigh(proto.graph.initializer) + elements >= TWO_GB:
+        raise ModelError("a model with weights and inputs of over 2 GB is not run to see its shapes")
 
 
 def concrete(model: Model, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
@@ -71,7 +82,7 @@ def concrete(model: Model, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, t
 
     What inference leaves open is read off a run of ones; what the graph does not take counts as 1.
     """
-    proto = model.proto()
+    proto = model.lean()
     for value in proto.graph.input:
         if (given := inputs.get(value.name)) is not None:
             for dim, size in zip(value.type.tensor_type.shape.dim, given, strict=True):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import onnx
 
-__all__ = ["all_nodes", "captures", "graphs_of", "inner_names", "inner_tensors"]
+__all__ = ["all_nodes", "captures", "graphs_of", "inner_names", "inner_tensors", "sparse_tensors"]
+
+Body: TypeAlias = onnx.GraphProto | onnx.FunctionProto
 
 
 def graphs_of(attribute: onnx.AttributeProto) -> list[onnx.GraphProto]:
@@ -16,7 +19,7 @@ def graphs_of(attribute: onnx.AttributeProto) -> list[onnx.GraphProto]:
     return single + list(attribute.graphs)
 
 
-def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+def all_nodes(graph: Body) -> Iterator[onnx.NodeProto]:
     """The nodes of a graph, and those of the subgraphs inside them."""
     for node in graph.node:
         yield node
@@ -25,13 +28,27 @@ def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
                 yield from all_nodes(inner)
 
 
-def inner_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """The tensors inside nodes: their attributes, and the initializers of their subgraphs."""
+def inner_tensors(graph: Body) -> Iterator[onnx.TensorProto]:
+    """The tensors inside nodes (attributes, initializers of subgraphs), and the parts of all sparse ones."""
     for node in all_nodes(graph):
         for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
+            yield from ([attribute.t] if attribute.HasField("t") else [])
+            yield from attribute.tensors
             for inner in graphs_of(attribute):
                 yield from inner.initializer
+    for sparse in sparse_tensors(graph):
+        yield from (sparse.values, sparse.indices)
+
+
+def sparse_tensors(graph: Body) -> Iterator[onnx.SparseTensorProto]:
+    """The sparse tensors of a graph, and those inside its nodes."""
+    yield from graph.sparse_initializer if isinstance(graph, onnx.GraphProto) else ()
+    for node in all_nodes(graph):
+        for attribute in node.attribute:
+            yield from ([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else [])
+            yield from attribute.sparse_tensors
+            for inner in graphs_of(attribute):
+                yield from inner.sparse_initializer
 
 
 def captures(node: onnx.NodeProto) -> list[str]:

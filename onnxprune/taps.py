@@ -20,7 +20,7 @@ def tapped(model: Model, names: Iterable[str], threads: int = 0) -> Session:
         if any(t is not None and t.name in needed for t in node.outputs):
             kept.add(node.name)
             needed.update(t.name for t in (*node.inputs, *node.captures) if t is not None)
-    proto = model.proto()
+    proto = model.lean()
     part = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import, functions=proto.functions)
     part.graph.name = "tapped"
     part.graph.node.extend(n for n in proto.graph.node if n.name in kept)

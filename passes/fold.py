@@ -22,6 +22,7 @@ from onnxprune.constants import constant_values, constants_behind
 from onnxprune.model import Model
 from onnxprune.node import Array, Node, Tensor
 from onnxprune.passes import Analysis, Changed, Context, Outcome, Unchanged
+from onnxprune.weights import blocks
 
 __all__ = ["Fold"]
 
@@ -197,7 +198,9 @@ def _affine(node: Node, x: Tensor, view: Linear) -> tuple[Array, Array] | None:
 def _apply(model: Model, chain: _Chain) -> int:
     view, held = chain.view, chain.view.weight.value()
     column = [-1 if dim == view.rows else 1 for dim in range(held.ndim)]
-    weight = (held.astype(np.float64) * chain.scale.reshape(column)).astype(held.dtype)
+    scale, weight = np.broadcast_to(chain.scale.reshape(column), held.shape), np.empty_like(held)
+    for block in blocks(held):
+        weight[block] = (held[block].astype(np.float64) * scale[block]).astype(held.dtype)
     offset = chain.offset.astype(held.dtype)
     if not (np.isfinite(weight).all() and np.isfinite(offset).all()):
         model.skip(view.node.name, f"not folded: the weights would overflow {held.dtype}")

@@ -18,7 +18,7 @@ from onnxprune.model import Model
 from onnxprune.node import Axis, Node, Tensor
 from onnxprune.passes import Analysis, Context
 from onnxprune.shapes import concrete
-from onnxprune.weights import stored_bits
+from onnxprune.sizes import stored_bits
 
 __all__ = ["Cost", "Kind", "NodeCost", "NodeCosts", "Polynomial", "Stats", "Term", "Totals"]
 

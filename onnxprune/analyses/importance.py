@@ -12,6 +12,7 @@ from onnxprune.axes.linear import linear
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.passes import Analysis, Context
+from onnxprune.weights import blocks
 
 __all__ = ["Magnitude"]
 
@@ -33,6 +34,9 @@ class Magnitude(Analysis[Mapping[Axis, Array]]):
 
     def _shares(self, weight: Array, rows: int) -> Array:
         others = tuple(d for d in range(weight.ndim) if d != rows)
-        magnitude = np.abs(weight.astype(np.float64))
-        norms = np.asarray(np.sum(magnitude if self.norm == "l1" else magnitude**2, axis=others))
+        norms = np.zeros(weight.shape[rows])
+        for block in blocks(weight):
+            magnitude = np.abs(weight[block].astype(np.float64))
+            part = np.sum(magnitude if self.norm == "l1" else magnitude**2, axis=others)
+            norms[block if rows == 0 else slice(None)] += part
         return norms / (norms.sum() or 1.0)

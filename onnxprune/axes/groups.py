@@ -15,6 +15,8 @@ from onnxprune.node import Array, Axis
 
 __all__ = ["Group", "collect", "settle"]
 
+MOST = 2**24  # slots of one axis: each takes memory, whatever a file says
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -77,7 +79,9 @@ def _fixed(facts: Iterable[Fact], sizes: Mapping[Axis, int | None]) -> list[Fact
     for fact in facts:
         ties = [fact] if isinstance(fact, Tie) else [t for t, _ in fact.options] if isinstance(fact, Either) else []
         ends = [axis for tie in ties for axis in (tie.a, tie.b)]
-        if any(sizes[axis] is None for axis in ends):
+        if any((sizes[axis] or 0) > MOST for axis in ends):
+            result += [Pin(axis, f"it is tied to an axis of more than {MOST} slots") for axis in ends]
+        elif any(sizes[axis] is None for axis in ends):
             result += [Pin(axis, "its size is known at run time only") for axis in ends]
         elif not all(_fits(tie, sizes) for tie in ties):
             result += [Pin(axis, "its size does not match what it is tied to") for axis in ends]

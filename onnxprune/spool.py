@@ -1,0 +1,131 @@
+"""Large weights that were edited: each is kept in a file, as are those of a large model, and not in memory.
+
+The files lie in one folder for the process, below ``$TMPDIR``. A file goes when nobody holds its weight any more, the
+folder when the process ends; when it was killed, the next process that needs such a folder finds it without an owner
+(nobody holds its lock) and removes it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import itertools
+import logging
+import os
+import shutil
+import tempfile
+import weakref
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from onnxprune.external import place
+from onnxprune.node import Array
+from onnxprune.sizes import stored_bits
+from onnxprune.weights import array
+
+__all__ = ["LARGE", "Weight", "resting", "stored"]
+
+LARGE = 2**20  # bytes: what is smaller stays in memory
+PREFIX = "onnxprune-spool-"
+
+log = logging.getLogger(__name__)
+_numbers = itertools.count()
+
+
+class _File:
+    """A path that is removed when nobody holds this object any more."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        weakref.finalize(self, _remove, path, os.getpid())
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """A constant as protobuf, with the file that its data stands in, if it was put there by ``stored``."""
+
+    proto: onnx.TensorProto
+    file: _File | None = None
+
+    def value(self) -> Array:
+        """The data, read-only; memory-mapped where it stands in a file."""
+        return array(self.proto)
+
+
+def stored(name: str, value: Array) -> Weight:
+    """A weight of that value; a large one goes into a file, unless none can be written."""
+    value = np.asarray(value, order="C")
+    if value.nbytes >= LARGE and value.dtype != object and stored_bits(value.dtype) == 8 * value.dtype.itemsize:
+        try:
+            file = _written(value)
+        except OSError as error:
+            log.warning("'%s' stays in memory, no temporary file (%s); set TMPDIR to another folder", name, error)
+        else:
+            kind = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
+            proto = onnx.TensorProto(name=name, dims=value.shape, data_type=kind)
+            place(proto, location=file.path, offset=0, length=value.nbytes)
+            return Weight(proto, file)
+    return Weight(numpy_helper.from_array(value, name))
+
+
+def resting(value: Array) -> Array:
+    """The same value, read-only and memory-mapped from a file of its own when it is large."""
+    return value if value.nbytes < LARGE else stored("", value).value()
+
+
+def _written(value: Array) -> _File:
+    file = _File(_folder(os.getpid()) / f"{next(_numbers)}")
+    with file.path.open("xb") as stream:
+        stream.write(value.reshape(-1).view(np.uint8).data)
+    return file
+
+
+@cache
+def _folder(owner: int) -> Path:
+    """The folder of the process ``owner``, which holds a lock on it as long as it lives."""
+    root = Path(tempfile.gettempdir())
+    for path in root.glob(f"{PREFIX}*"):
+        _remove_ownerless(path)
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
+        if (lock := _locked(path)) is not None and path.exists():  # not removed before it was locked
+            atexit.register(_dissolve, path, lock, owner)
+            return path
+
+
+def _locked(path: Path) -> int | None:
+    """A descriptor that holds the folder's lock; None when another process holds it, or it is no folder of ours."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _remove_ownerless(path: Path) -> None:
+    if (lock := _locked(path)) is not None:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
+
+
+def _remove(path: Path, owner: int) -> None:
+    with suppress(OSError):
+        if os.getpid() == owner:  # a fork removes nothing
+            path.unlink()
+
+
+def _dissolve(path: Path, lock: int, owner: int) -> None:
+    if os.getpid() == owner:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
