@@ -60,7 +60,7 @@ class Result:
         written, BackendError when a target cannot be built.
         """
         folder = Path(folder)
-        spare([self.report.input.path, *self.context.original.files()], [folder / MODEL, data_file(folder / MODEL)])
+        spare([self.report.input.path, *self.context.original.files], [folder / MODEL, data_file(folder / MODEL)])
         stale = orphan(folder / MODEL)
         with staged(folder, [stale.name] if stale is not None else []) as stage:
             self.model.save(stage / MODEL)
@@ -105,7 +105,7 @@ def compress(
     manager = PassManager(job.recipe.passes)
     _check_places(job, manager, [model, recipe, job.calib, job.test], output)
     original = Model.load(model)
-    _check_places(job, manager, original.files(), output)
+    _check_places(job, manager, original.files, output)
     data = Data.load(job, original)
     ctx = _context(job, original, data)
     manager.check(ctx)

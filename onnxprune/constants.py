@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from onnxprune.errors import ModelError
 from onnxprune.model import Model
 from onnxprune.node import Array, Node, Tensor
-from onnxprune.proto import shape_of, stripped
+from onnxprune.proto import propagated, shape_of, stripped
 from onnxprune.runtime import Session
 from onnxprune.sizes import SMALL, TWO_GB, nbytes
 from onnxprune.spool import resting
@@ -107,7 +107,7 @@ def _alone(proto: onnx.NodeProto, inputs: dict[str, Array], opset: int) -> onnx.
 def _claims(model: onnx.ModelProto) -> list[float]:
     """The bytes that every output will have; infinite where shape inference cannot tell."""
     try:
-        graph = onnx.shape_inference.infer_shapes(stripped(model), data_prop=True).graph
+        graph = propagated(stripped(model))
     except Exception:  # inference raises several unrelated types
         return [math.inf]
     return [_nbytes(value) for value in graph.output]

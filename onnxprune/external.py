@@ -18,6 +18,9 @@ from onnxprune.sizes import nbytes
 __all__ = ["check_located", "check_unchanged", "entries", "is_external", "localise", "opened", "place"]
 
 
+MOST = 200  # characters of a path in a message
+
+
 def is_external(tensor: onnx.TensorProto) -> bool:
     """Whether the data stands in a file of its own."""
     return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
@@ -40,13 +43,13 @@ def place(tensor: onnx.TensorProto, **said: object) -> None:
 def localise(tensor: onnx.TensorProto, folder: Path) -> None:
     """Make the location of external data absolute, after checking that it is where it says it is."""
     said = entries(tensor)
-    where = f"external data of '{tensor.name}' ({said.get('location')!r})"
+    where = f"external data of '{tensor.name}' ({said.get('location', '')[:MOST]!r})"
     path = _resolved(folder, said.get("location", ""), where)
     offset, size = _extent(tensor, said, where)
     try:
         status = path.stat() if path.is_file() else None
     except OSError as error:
-        raise ModelError(f"{where} cannot be read: {error.strerror or error}") from error
+        raise ModelError(f"{where} cannot be read ({error.strerror or error}): copy it beside the model") from error
     if status is None:
         raise ModelError(f"{where} is missing: copy it beside the model")
     if min(offset, size) < 0 or status.st_size < offset + size:
@@ -59,7 +62,7 @@ def _resolved(folder: Path, location: str, where: str) -> Path:
     try:
         path, root = (folder / location).resolve(), folder.resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL
-        raise ModelError(f"{where} is no path: {error}") from error
+        raise ModelError(f"{where} is no path ({error}): refused; export the model again") from error
     if os.path.isabs(location) or not path.is_relative_to(root):
         why = "is an absolute path" if path.is_relative_to(root) else "lies outside the model's folder"
         raise ModelError(f"{where} {why}: refused; put the file beside the model, and its bare name into the model")
@@ -106,7 +109,7 @@ def opened(tensor: onnx.TensorProto) -> BinaryIO:
     try:
         stream = open(said["location"], "rb")  # noqa: SIM115 (the caller closes it)
     except OSError as error:
-        raise ModelError(f"{where} cannot be read: {error.strerror or error}") from error
+        raise ModelError(f"{where} cannot be read ({error.strerror or error}): load the model again") from error
     if said.get("identity") not in (None, _identity(os.fstat(stream.fileno()))):
         stream.close()
         raise ModelError(f"{where} was changed while it was in use; load the model again")

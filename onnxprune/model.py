@@ -18,7 +18,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from onnxprune.errors import ModelError
-from onnxprune.external import entries, is_external
+from onnxprune.external import is_external
 from onnxprune.node import Array, Node, Tensor
 from onnxprune.normal import normalise
 from onnxprune.proto import infer, read, shape_of, write
@@ -26,7 +26,7 @@ from onnxprune.provenance import Provenance
 from onnxprune.shapes import fill_gaps
 from onnxprune.sizes import TWO_GB, weigh
 from onnxprune.spool import Weight, stored
-from onnxprune.subgraphs import all_nodes, captures, inner_names
+from onnxprune.subgraphs import all_nodes, captures, data_files, inner_names
 from onnxprune.weights import inlined, raw
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Model:
     """An ONNX graph to read and edit. Reads are by name; edits keep the graph a graph, ``proto()`` checks the rest."""
 
     def __init__(self, proto: onnx.ModelProto) -> None:
+        self.files = data_files(proto)
         proto = normalise(proto)
         graph = proto.graph
         _acquaint(graph)
@@ -88,10 +89,6 @@ class Model:
         interior -= {o.name for o in result.graph.output}
         result.graph.value_info.extend(v for name, v in sorted(self._inferred().items()) if name in interior)
         return result
-
-    def files(self) -> set[Path]:
-        """The files that weights are read from, as long as the model lives."""
-        return {Path(entries(w.proto)["location"]) for w in self._constants.values() if is_external(w.proto)}
 
     def save(self, path: str | Path) -> None:
         """Write the model atomically, equal models as equal bytes."""

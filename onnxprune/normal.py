@@ -19,7 +19,7 @@ from onnx import numpy_helper
 
 from onnxprune.errors import ModelError
 from onnxprune.external import check_located, is_external
-from onnxprune.sizes import check_sound, check_sparse
+from onnxprune.sizes import SMALL, check_sound, check_sparse, nbytes
 from onnxprune.subgraphs import all_nodes, captures, inner_tensors, sparse_tensors
 from onnxprune.weights import inlined
 
@@ -49,7 +49,8 @@ def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
     for node in all_nodes(graph):
         node.domain = "" if node.domain == "ai.onnx" else node.domain
     _constants_to_initializers(graph)
-    for tensor in filter(is_external, inner_tensors(graph)):
+    small = (t for t in graph.initializer if is_external(t) and nbytes(t) <= SMALL)
+    for tensor in (*small, *filter(is_external, inner_tensors(graph))):
         tensor.CopyFrom(inlined(tensor))
     defaults = [i.name for i in graph.input if i.name in {t.name for t in graph.initializer}]
     if overridable and defaults:

@@ -16,11 +16,12 @@ from onnxprune.external import entries, is_external, localise, place
 from onnxprune.node import Shape
 from onnxprune.sizes import SMALL, TWO_GB, nbytes
 from onnxprune.subgraphs import inner_tensors
-from onnxprune.weights import inlined, raw
+from onnxprune.weights import array, raw
 from onnxprune.wire import wire
 
-__all__ = ["data_file", "infer", "orphan", "read", "shape_of", "stripped", "write", "write_atomically"]
+__all__ = ["data_file", "infer", "orphan", "propagated", "read", "shape_of", "stripped", "write", "write_atomically"]
 
+LONG = 2**22  # elements of a vector
 PAGE = 4096  # bytes: where data begins in a file, so that it can be mapped
 
 
@@ -47,8 +48,6 @@ def read(path: Path) -> onnx.ModelProto:
             localise(tensor, path.parent)
     for tensor in filter(is_external, proto.graph.initializer):
         localise(tensor, path.parent)
-        if nbytes(tensor) <= SMALL:
-            tensor.CopyFrom(inlined(tensor))
     return proto
 
 
@@ -79,11 +78,28 @@ def infer(proto: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
     lean = stripped(proto)
     try:
         onnx.checker.check_model(lean)
-        known = onnx.shape_inference.infer_shapes(lean, check_type=True, strict_mode=True, data_prop=True).graph
+        known = propagated(lean, check_type=True, strict_mode=True)
     except Exception as error:  # checker and inference raise several unrelated types
         text = " ".join(str(error).split())[:400]
         raise ModelError(f"the graph is invalid: {text}") from error
     return {v.name: v for v in (*known.input, *known.value_info, *known.output)}
+
+
+def propagated(lean: onnx.ModelProto, **checks: bool) -> onnx.GraphProto:
+    """The graph with the shapes that onnx infers, values of shape computations followed.
+
+    For that onnx writes out every vector that it meets, element by element: not so where one is absurdly long.
+    """
+    follow = not _mentions(lean, LONG) or not _mentions(onnx.shape_inference.infer_shapes(lean), LONG, values=False)
+    return onnx.shape_inference.infer_shapes(lean, data_prop=follow, **checks).graph
+
+
+def _mentions(lean: onnx.ModelProto, size: int, values: bool = True) -> bool:
+    """Whether there is a vector that long, or, among the values of constants, a number that may make one so."""
+    graph = lean.graph
+    infos = (v.type.tensor_type.shape.dim for v in (*graph.input, *graph.value_info, *graph.output))
+    numbers = (array(t) for t in graph.initializer if t.data_type == onnx.TensorProto.INT64) if values else ()
+    return any(len(d) == 1 and d[0].dim_value > size for d in infos) or any((abs(n) > size).any() for n in numbers)
 
 
 def shape_of(info: onnx.ValueInfoProto) -> Shape | None:

@@ -12,7 +12,7 @@ import onnx
 
 from onnxprune.errors import ModelError, UsageError, unknown
 from onnxprune.node import Array, Shape
-from onnxprune.proto import shape_of, stripped
+from onnxprune.proto import propagated, shape_of, stripped
 from onnxprune.sizes import TWO_GB, weigh
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _inferred(proto: onnx.ModelProto) -> dict[str, Shape | None]:
     del lean.graph.value_info[:]
     for value in lean.graph.output:
         value.type.tensor_type.ClearField("shape")
-    graph = onnx.shape_inference.infer_shapes(lean, data_prop=True).graph
+    graph = propagated(lean)
     return {v.name: shape_of(v) for v in (*graph.input, *graph.value_info, *graph.output)}
 
 

@@ -94,9 +94,10 @@ def _folder(owner: int) -> Path:
         _remove_ownerless(path)
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
-        if (lock := _locked(path)) is not None and path.exists():  # not removed before it was locked
+        if (lock := _locked(path)) is not None:
             atexit.register(_dissolve, path, lock, owner)
-            return path
+            if path.exists():  # else another process removed it before it was locked
+                return path
 
 
 def _locked(path: Path) -> int | None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TypeAlias
 
 import onnx
 
-__all__ = ["all_nodes", "captures", "graphs_of", "inner_names", "inner_tensors", "sparse_tensors"]
+from onnxprune.external import entries, is_external
+
+__all__ = ["all_nodes", "captures", "data_files", "graphs_of", "inner_names", "inner_tensors", "sparse_tensors"]
 
 Body: TypeAlias = onnx.GraphProto | onnx.FunctionProto
 
@@ -38,6 +41,12 @@ def inner_tensors(graph: Body) -> Iterator[onnx.TensorProto]:
                 yield from inner.initializer
     for sparse in sparse_tensors(graph):
         yield from (sparse.values, sparse.indices)
+
+
+def data_files(proto: onnx.ModelProto) -> frozenset[Path]:
+    """The files in which tensors of a model stand that was read from a file."""
+    held = (t for part in (proto.graph, *proto.functions) for t in inner_tensors(part))
+    return frozenset(Path(entries(t)["location"]) for t in (*proto.graph.initializer, *held) if is_external(t))
 
 
 def sparse_tensors(graph: Body) -> Iterator[onnx.SparseTensorProto]:

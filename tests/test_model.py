@@ -396,7 +396,8 @@ def edited(path: Path, **entries: str) -> Path:
     return path
 
 
-def test_external_data_is_memory_mapped_and_equal(external: Path) -> None:
+def test_external_data_is_memory_mapped_and_equal(external: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxprune.normal.SMALL", 16)
     model, inside = Model.load(external), net(CHAIN)
     assert isinstance(model.tensor("w").value(), np.memmap)
     assert all(np.array_equal(model.tensor(n).value(), inside.tensor(n).value()) for n in "wbv")
@@ -615,6 +616,7 @@ def test_a_file_is_written_with_the_usual_permissions(tmp_path: Path) -> None:
 def test_a_large_model_has_its_weights_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnxprune.proto.TWO_GB", 100)
     monkeypatch.setattr("onnxprune.proto.SMALL", 16)
+    monkeypatch.setattr("onnxprune.normal.SMALL", 16)
     model = net(CHAIN)
     for _ in range(2):  # over an old one too
         model.save(tmp_path / "m.onnx")

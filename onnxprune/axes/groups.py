@@ -67,7 +67,7 @@ def settle(facts: Iterable[Fact], sizes: Mapping[Axis, int | None]) -> list[Grou
     for fact in facts:
         if isinstance(fact, Tie):
             axes.add_edge(fact.a, fact.b, tie=fact)
-        elif isinstance(fact, Pin | Approximate):
+        elif isinstance(fact, Pin | Approximate) and (sizes[fact.axis] or 0) <= MOST:
             axes.add_node(fact.axis)
             axes.nodes[fact.axis].setdefault(type(fact), fact.why)
     return [_group(axes.subgraph(part), sizes) for part in map(sorted, nx.connected_components(axes))]
