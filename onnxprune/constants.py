@@ -12,7 +12,6 @@ from typing import TypeAlias
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from onnxprune.errors import ModelError
 from onnxprune.model import Model
@@ -20,7 +19,7 @@ from onnxprune.node import Array, Node, Tensor
 from onnxprune.proto import propagated, shape_of, stripped
 from onnxprune.runtime import Session
 from onnxprune.sizes import SMALL, TWO_GB, nbytes
-from onnxprune.spool import resting
+from onnxprune.spool import Weight, resting, stored
 
 __all__ = ["constant_values", "constants_behind"]
 
@@ -74,8 +73,8 @@ def _evaluated(node: Node, proto: onnx.NodeProto, pairs: dict[str, Pair], opset:
     limit = max(SMALL, sum(first.nbytes for first, _ in inputs.values()))
     if half and not (node.op in MOVES and half <= moved):
         return {}
-    values = [{name: pair[side] for name, pair in inputs.items()} for side in range(1 + bool(half))]
-    sides = [_alone(proto, each, opset) for each in values]
+    held = [[stored(name, pair[side]) for name, pair in inputs.items()] for side in range(1 + bool(half))]
+    sides = [_alone(proto, weights, opset) for weights in held]
     if any(min(claims := _claims(each)) > limit or sum(claims) >= TWO_GB for each in sides):
         return {}
     try:
@@ -96,10 +95,9 @@ def _is_faithful(value: Array, tensor: Tensor) -> bool:
     return isinstance(value, np.ndarray) and value.dtype == tensor.dtype
 
 
-def _alone(proto: onnx.NodeProto, inputs: dict[str, Array], opset: int) -> onnx.ModelProto:
-    """A model of nothing but this node."""
-    graph = onnx.GraphProto(name="constant", node=[proto])
-    graph.initializer.extend(numpy_helper.from_array(np.asarray(v, order="C"), name) for name, v in inputs.items())
+def _alone(proto: onnx.NodeProto, weights: list[Weight], opset: int) -> onnx.ModelProto:
+    """A model of nothing but this node, to be run while the weights are held."""
+    graph = onnx.GraphProto(name="constant", node=[proto], initializer=[weight.proto for weight in weights])
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in proto.output if name)
     return onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", opset)])
 

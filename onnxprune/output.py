@@ -81,7 +81,8 @@ def _check_places(folder: Path, files: Iterable[Path]) -> None:
 
 def _publish(stage: Path, folder: Path, backup: Path, stale: Iterable[Path]) -> None:
     """Move every file of the stage into the folder; when one cannot be moved, put back what was there."""
-    files = sorted(path.relative_to(stage) for path in stage.rglob("*") if path.is_file())
+    found = (path.relative_to(stage) for path in stage.rglob("*") if path.is_file())
+    files = sorted(found, key=lambda path: (path.suffix != ".data", path))  # what is read comes before who reads it
     _check_places(folder, files)
     with ExitStack() as undo:
         for file in files:

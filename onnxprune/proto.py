@@ -22,6 +22,7 @@ from onnxprune.wire import wire
 __all__ = ["data_file", "infer", "orphan", "propagated", "read", "shape_of", "stripped", "write", "write_atomically"]
 
 LONG = 2**22  # elements of a vector
+COUNTS = tuple(getattr(onnx.TensorProto, kind) for kind in ("INT32", "INT64", "FLOAT", "DOUBLE"))  # of what may count
 PAGE = 4096  # bytes: where data begins in a file, so that it can be mapped
 
 
@@ -98,7 +99,7 @@ def _mentions(lean: onnx.ModelProto, size: int, values: bool = True) -> bool:
     """Whether there is a vector that long, or, among the values of constants, a number that may make one so."""
     graph = lean.graph
     infos = (v.type.tensor_type.shape.dim for v in (*graph.input, *graph.value_info, *graph.output))
-    numbers = (array(t) for t in graph.initializer if t.data_type == onnx.TensorProto.INT64) if values else ()
+    numbers = (array(t) for t in graph.initializer if t.data_type in COUNTS) if values else ()
     return any(len(d) == 1 and d[0].dim_value > size for d in infos) or any((abs(n) > size).any() for n in numbers)
 
 

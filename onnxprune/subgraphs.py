@@ -46,7 +46,8 @@ def inner_tensors(graph: Body) -> Iterator[onnx.TensorProto]:
 def data_files(proto: onnx.ModelProto) -> frozenset[Path]:
     """The files in which tensors of a model stand that was read from a file."""
     held = (t for part in (proto.graph, *proto.functions) for t in inner_tensors(part))
-    return frozenset(Path(entries(t)["location"]) for t in (*proto.graph.initializer, *held) if is_external(t))
+    said = (entries(t) for t in (*proto.graph.initializer, *held) if is_external(t))
+    return frozenset(Path(each["location"]) for each in said if "location" in each)
 
 
 def sparse_tensors(graph: Body) -> Iterator[onnx.SparseTensorProto]:
