@@ -1,9 +1,7 @@
 """How much memory a model of 4 GB takes on its way through the command, and whether what comes out is right.
 
-    python benchmarks/large.py [--layers 16] [--width 8192] [--limit BYTES]
-
 A stack of MatMuls with a Relu after each, its weights in a file beside it, goes through
-``onnxprune big.onnx --passes fold,prune:ratio=0.5:heal=none -o OUT``. Printed as JSON: seconds, the peak resident
+``onnxprune big.onnx --passes fold,prune:ratio=0.5:heal=none -o OUT``. The figures: seconds, the peak resident
 memory of the process (mapped pages count), sizes, and how far the result, run in onnxruntime, is from numpy's
 evaluation of the original with the removed channels silenced, layer by layer. ``--limit`` stands in for the 2 GiB from
 which weights are written to a file of their own.
@@ -13,19 +11,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+__all__ = ["ON_REQUEST", "arguments", "main"]
+
+ON_REQUEST = "it takes 16 GiB of disk and minutes"
 PASSES = "fold,prune:ratio=0.5:heal=none"
 ROWS = 4  # of the input that the result is checked on
 CHILD = """
@@ -80,7 +81,8 @@ def computed(path: Path, x: np.ndarray) -> np.ndarray:
     """What onnxruntime makes of a model on the disk."""
     import onnxruntime as ort
 
-    return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"x": x})[0])
 
 
 def unowned(path: Path) -> int | None:
@@ -107,7 +109,7 @@ def total(path: Path) -> int:
     return path.stat().st_size + (data.stat().st_size if data.exists() else 0)
 
 
-def measure(folder: Path, layers: int, width: int, passes: str, limit: int) -> dict[str, object]:
+def measure(folder: Path, layers: int, width: int, passes: str, limit: int) -> dict[str, Any]:
     """Make the model, compress it in a process of its own, and check the result."""
     source, out = make(folder, layers, width), folder / "out"
     command = [sys.executable, "-c", CHILD, str(limit), str(source), "--passes", passes, "-o", str(out), "--quiet"]
@@ -120,8 +122,6 @@ def measure(folder: Path, layers: int, width: int, passes: str, limit: int) -> d
     if not want.any():
         sys.exit("so deep a stack lets every value vanish, and nothing can be compared: take fewer layers")
     return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "load": round(os.getloadavg()[0], 1),
         "layers": layers,
         "width": width,
         "passes": passes,
@@ -135,20 +135,18 @@ def measure(folder: Path, layers: int, width: int, passes: str, limit: int) -> d
     }
 
 
-def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", type=int, default=16)
-    parser.add_argument("--width", type=int, default=8192)
-    parser.add_argument("--passes", default=PASSES)
-    parser.add_argument("--limit", type=int, default=0, help="bytes in the place of 2 GiB")
-    args = parser.parse_args()
+def arguments(group: argparse._ArgumentGroup) -> None:
+    """The options of this benchmark."""
+    group.add_argument("--layers", type=int, default=16)
+    group.add_argument("--width", type=int, default=8192)
+    group.add_argument("--passes", default=PASSES)
+    group.add_argument("--limit", type=int, default=0, help="bytes in the place of 2 GiB")
+
+
+def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """One row: the model made, compressed and checked in a temporary folder."""
     need = 4 * 4 * args.layers * args.width**2  # the model, what was edited, the result, and room
     with tempfile.TemporaryDirectory(prefix="onnxprune-large-") as folder:
         if (free := shutil.disk_usage(folder).free) < need:
             sys.exit(f"{need / 2**30:.1f} GiB of disk are needed in {folder}, {free / 2**30:.1f} are free: set TMPDIR")
-        print(json.dumps(measure(Path(folder), args.layers, args.width, args.passes, args.limit), indent=2))
-
-
-if __name__ == "__main__":
-    main()
+        yield measure(Path(folder), args.layers, args.width, args.passes, args.limit)

@@ -14,8 +14,7 @@ from onnxprune.backends.targets import target_files
 from onnxprune.errors import ModelError, UsageError, first_line
 from onnxprune.job import Job
 from onnxprune.proto import write_atomically
-from onnxprune.subgraphs import inner_tensors
-from onnxprune.weights import is_external
+from onnxprune.subgraphs import data_files
 
 __all__ = ["files_read", "rule", "write"]
 
@@ -68,12 +67,10 @@ def _model(source: object) -> list[Path]:
     if not isinstance(source, str | Path):
         return []
     try:
-        graph = onnx.load(source, load_external_data=False).graph
+        proto = onnx.load(source, load_external_data=False)
     except Exception as error:  # it was read before; protobuf's DecodeError differs between its implementations
         raise ModelError(f"'{source}' has changed while it was worked on: {first_line(error)}; run again") from error
-    outer = filter(is_external, (*graph.initializer, *inner_tensors(graph)))
-    places = (entry.value for tensor in outer for entry in tensor.external_data if entry.key == "location")
-    return [Path(source), *(Path(source).parent / place for place in dict.fromkeys(places))]
+    return [Path(source), *sorted(Path(source).parent / file for file in data_files(proto))]
 
 
 def _files(source: object) -> list[Path]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import onnx
@@ -19,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from oracle import net, net_proto, run
 from toys import NET, Scale, compress, tree, write_net
 
+from benchmarks import large
 from onnxprune import compression, proto, runtime, sizes, spool, weights
 from onnxprune.analyses.importance import Magnitude
 from onnxprune.constants import constant_values
@@ -32,18 +31,6 @@ WIDE = """(float[N,64] x) => (float[N,64] y) <float[64,600] w, float[600,600] u,
     { a = MatMul(x, w)  b = Relu(a)  c = MatMul(b, u)  d = Relu(c)  y = MatMul(d, v) }"""
 WAIT = "print('ready', flush=True); import time; time.sleep(60)"
 LIMIT = 200_000  # bytes, in the place of 2 GiB
-
-
-@pytest.fixture(scope="module")
-def large() -> ModuleType:
-    """The benchmark."""
-    path = Path(__file__).parents[1] / "benchmarks" / "large.py"
-    spec = importlib.util.spec_from_file_location("benchmark_large", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -60,7 +47,7 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("limit", "files"), [(0, 3), (2_000_000, 4)], ids=["in one file", "data beside it"])
-def test_a_stack_of_matmuls_is_right(limit: int, files: int, large: ModuleType, tmp_path: Path) -> None:
+def test_a_stack_of_matmuls_is_right(limit: int, files: int, tmp_path: Path) -> None:
     found = large.measure(tmp_path, 3, 1024, large.PASSES, limit)
     assert len(found["files"]) == files
     assert found["max_rel_error"] < 1e-5
@@ -69,7 +56,7 @@ def test_a_stack_of_matmuls_is_right(limit: int, files: int, large: ModuleType, 
 
 
 @pytest.mark.large
-def test_a_model_of_4_gb_takes_no_more_than_a_gigabyte_and_a_half(large: ModuleType, tmp_path: Path) -> None:
+def test_a_model_of_4_gb_takes_no_more_than_a_gigabyte_and_a_half(tmp_path: Path) -> None:
     found = large.measure(tmp_path, 16, 8192, large.PASSES, 0)
     assert found["bytes_in"] > 4 << 30
     assert found["peak_rss_bytes"] <= 1.5 * 2**30
@@ -77,7 +64,7 @@ def test_a_model_of_4_gb_takes_no_more_than_a_gigabyte_and_a_half(large: ModuleT
 
 
 @pytest.mark.large
-def test_a_result_over_2_gb_has_its_weights_beside_it(large: ModuleType, tmp_path: Path) -> None:
+def test_a_result_over_2_gb_has_its_weights_beside_it(tmp_path: Path) -> None:
     found = large.measure(tmp_path, 16, 8192, "prune:ratio=0.1:heal=none", 0)
     assert "model.onnx.data" in found["files"]
     assert (found["bytes_out"] > 2 << 30, found["orphaned_bytes"]) == (True, 0)
@@ -101,7 +88,7 @@ def test_a_stream_is_what_protobuf_writes(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_limits")
-def test_every_byte_of_the_data_is_a_tensors_or_padding(tmp_path: Path, large: ModuleType) -> None:
+def test_every_byte_of_the_data_is_a_tensors_or_padding(tmp_path: Path) -> None:
     model = net(WIDE)
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
