@@ -98,6 +98,8 @@ def _data(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--max-drop", type=float, metavar="POINTS", help="percentage points that the metric may fall")
     group.add_argument("--threads", type=int, metavar="N", help="of onnxruntime while latencies are taken (default: 1)")
+    text = "work on so many points of a sweep at once; results do not depend on it (default: 1)"
+    group.add_argument("--jobs", type=int, metavar="N", help=text)
 
 
 def _output(parser: argparse.ArgumentParser) -> None:

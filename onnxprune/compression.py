@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias, Unpack
+from typing import TypeAlias, TypeVar, Unpack
 
 import onnx
 
@@ -21,10 +22,10 @@ from onnxprune.backends import Artifact, Target, load_target
 from onnxprune.deploy import deploy, refuse_unsupported
 from onnxprune.errors import UsageError
 from onnxprune.evaluate import Accuracy, Evaluator
-from onnxprune.executor import Serial
+from onnxprune.executor import executor
 from onnxprune.job import Given, Job
 from onnxprune.manager import PassManager, PassRecord
-from onnxprune.measure import Data, measure, try_out
+from onnxprune.measure import Bench, Data, Measured, try_out
 from onnxprune.model import Model
 from onnxprune.node import Array
 from onnxprune.output import check_folder, spare, staged
@@ -36,10 +37,11 @@ from onnxprune.shapes import input_shapes
 from onnxprune.sizes import TWO_GB
 from onnxprune.wire import wire
 
-__all__ = ["Result", "compress"]
+__all__ = ["Ready", "Result", "Source", "check_depfile", "compress", "prepare", "saved"]
 
 MODEL, SPEC, REPORT, LIBRARY = "model.onnx", "prune.json", "report.json", "model.so"
 
+T = TypeVar("T")
 Source: TypeAlias = str | Path | onnx.ModelProto | Model
 
 
@@ -97,56 +99,88 @@ def compress(
     """Run passes over a model and measure what came of it; the model that is given stays as it is.
 
     ``passes`` are written as on the command line (``"fold,prune:macs=50%"``) or given as objects. They, and whatever
-    else is given (see ``Given``: calib, test, metric, targets, shapes, max_drop, seed, threads …), stand above the
+    else is given (see ``Given``: calib, test, metric, targets, shapes, max_drop, seed, jobs …), stand above the
     ``recipe``, a file or an object. With an ``output`` folder the result is saved there, with libraries for the
     targets. A goal that was missed is no error: it stands in ``result.report.missed``.
     """
     job = Job.of(passes, recipe, given)
     manager = PassManager(job.recipe.passes)
     _check_places(job, manager, [model, recipe, job.calib, job.test], output)
-    original = Model.load(model)
-    _check_places(job, manager, original.files, output)
+    ready = prepare(model, job, [manager])
+    _check_places(job, manager, ready.ctx.original.files, output)
+    compressed = ready.ctx.original.copy()
+    records = manager.run(compressed, ready.ctx, verify_each=job.verify_each, save_after=job.save_after)
+    (result,) = ready.results([(compressed, records)])
+    if output is None:
+        return result
+    return saved(partial(result.save, output), Path(output) / MODEL, (model, recipe), job)
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A job whose model and data are loaded and found to go together: passes may run."""
+
+    job: Job
+    input: ModelFile
+    ctx: Context
+    bench: Bench
+
+    def results(self, runs: Sequence[tuple[Model, tuple[PassRecord, ...]]]) -> list[Result]:
+        """What came of models that passes were run over, measured together."""
+        found = self.bench.measure([model for model, _ in runs], self.ctx)
+        return [self._result(*run, measured) for run, measured in zip(runs, found, strict=True)]
+
+    def _result(self, model: Model, records: tuple[PassRecord, ...], found: Measured) -> Result:
+        recipe, ctx = self.job.recipe, self.ctx
+        report = Report(
+            input=self.input,
+            output=ModelFile(path=None, sha256=_digest(model), stats=model.get(Stats(), ctx)),
+            passes=records,
+            fidelity=found.fidelity,
+            accuracy=found.accuracy,
+            latency=found.latency,
+            missed=(*_missed_by(records), *_missed_drop(found.accuracy, recipe.max_drop)),
+            seed=recipe.seed,
+        )
+        return Result(model, report, ctx, self.job.targets, self.bench.feeds)
+
+
+def prepare(source: Source, job: Job, managers: Sequence[PassManager]) -> Ready:
+    """Load model and data; whatever the passes of the ``managers`` would fail for is refused here."""
+    original = Model.load(source)
     data = Data.load(job, original)
     ctx = _context(job, original, data)
-    manager.check(ctx)
+    for manager in managers:
+        manager.check(ctx)
     if job.targets:
         refuse_unsupported(original.proto(), ctx.shapes)
-    try_out(data, ctx)
-    given_model, compressed = _input(model, original, ctx), original.copy()
-    records = manager.run(compressed, ctx, verify_each=job.verify_each, save_after=job.save_after)
-    feeds = data.feeds(original, ctx)
-    found = measure(compressed, data, feeds, ctx, job.recipe.threads or 1)
-    report = Report(
-        input=given_model,
-        output=ModelFile(path=None, sha256=_digest(compressed), stats=compressed.get(Stats(), ctx)),
-        passes=records,
-        fidelity=found.fidelity,
-        accuracy=found.accuracy,
-        latency=found.latency,
-        missed=(*_missed_by(records), *_missed_drop(found.accuracy, job.recipe.max_drop)),
-        seed=job.recipe.seed,
-    )
-    result = Result(compressed, report, ctx, job.targets, feeds)
-    return result if output is None else _saved(result, Path(output), model, recipe, job)
+    score = try_out(data, ctx)
+    bench = Bench(data.check, score, data.feeds(original, ctx), job.recipe.threads or 1)
+    return Ready(job, _input(source, original, ctx), ctx, bench)
 
 
-def _saved(result: Result, output: Path, model: Source, recipe: object, job: Job) -> Result:
-    """The result, written, and the rule of what it was made from, which is found out before anything is written."""
+def saved(save: Callable[[], T], file: Path, read: tuple[Source, object], job: Job) -> T:
+    """What ``save`` returns, and a rule of what ``file`` was made from, found out before anything is written."""
     if job.depfile is None:
-        return result.save(output)
-    rule = depfile.rule(output / MODEL, depfile.files_read(model, recipe, job))
-    saved = result.save(output)
+        return save()
+    rule = depfile.rule(file, depfile.files_read(*read, job))
+    result = save()
     depfile.write(job.depfile, rule)
-    return saved
+    return result
 
 
-def _check_places(job: Job, manager: PassManager, read: Collection[object], output: str | Path | None) -> None:
-    """Refuse folders that cannot be written, and files that are read."""
+def check_depfile(job: Job, read: Collection[object], output: str | Path | None) -> None:
+    """Refuse a depfile that cannot be written, or tells of nothing."""
     if job.depfile is not None:
         if output is None:
             raise UsageError("a depfile tells what a file is made of, and none is written; give -o DIR along with it")
         check_folder(job.depfile.parent, [job.depfile.name])
         spare(read, [job.depfile])
+
+
+def _check_places(job: Job, manager: PassManager, read: Collection[object], output: str | Path | None) -> None:
+    """Refuse folders that cannot be written, and files that are read."""
+    check_depfile(job, read, output)
     if output is not None:
         libraries = [f"{t.name}/{LIBRARY}" for t in job.targets]
         _check_folder(Path(output), [MODEL, data_file(Path(MODEL)).name, SPEC, REPORT, *libraries], read)
@@ -166,7 +200,7 @@ def _context(job: Job, original: Model, data: Data) -> Context:
         calibration=data.fit,
         evaluator=Evaluator(data.test, job.metric),
         target=job.targets[0] if job.targets else None,
-        executor=Serial(),
+        executor=executor(job.recipe.jobs or 1),
         cache=job.cache,
         progress=job.progress,
         shapes=input_shapes(original, job.recipe.shapes, data.sample_shapes()),

@@ -17,13 +17,25 @@ import numpy as np
 
 from onnxprune.calibrate import Calibration
 from onnxprune.errors import UsageError, first_line, unknown
-from onnxprune.fidelity import BATCH, Fidelity, class_scores, compare, numbered
-from onnxprune.latency import Latency, latency
+from onnxprune.fidelity import BATCH, Fidelity, class_scores, compare, compare_each, numbered
+from onnxprune.latency import Latency, latencies, latency
 from onnxprune.model import Model
 from onnxprune.node import Array
 from onnxprune.runtime import Session
 
-__all__ = ["Accuracy", "Evaluator", "Fidelity", "Latency", "Metric", "compare", "latency", "load_metric"]
+__all__ = [
+    "Accuracy",
+    "Evaluator",
+    "Fidelity",
+    "Latency",
+    "Metric",
+    "compare",
+    "compare_each",
+    "latencies",
+    "latency",
+    "load_metric",
+    "unlabelled",
+]
 
 Metric: TypeAlias = Callable[[list[Array], Array], float]  # (outputs, labels) -> score, the higher the better
 
@@ -64,9 +76,13 @@ class Evaluator:
         if (data := data if data is not None else self.test) is None:
             raise UsageError("there is no data to measure accuracy on; give calibration data or test data")
         if data.labels is None:
-            return _unlabelled(compare(original, result, data))
+            return unlabelled(compare(original, result, data))
+        return self.beside(self.score(original, data), result, data)
+
+    def beside(self, before: float, result: Model, data: Calibration) -> Accuracy:
+        """The accuracy on labelled data beside the original's score."""
         name = _name(self.metric) if self.metric is not None else "top1"
-        return Accuracy(name, self.score(original, data), self.score(result, data), data.count)
+        return Accuracy(name, before, self.score(result, data), data.count)
 
     def score(self, model: Model, data: Calibration) -> float:
         """The metric of one model on labelled data; raises UsageError where data, model and metric do not match."""
@@ -132,7 +148,8 @@ def _source(metric: Metric) -> bytes:
         return repr(metric).encode()
 
 
-def _unlabelled(fidelity: Fidelity) -> Accuracy:
+def unlabelled(fidelity: Fidelity) -> Accuracy:
+    """What stands for accuracy where there are no labels: agreement, or the part of the outputs explained."""
     if fidelity.agreement is not None:
         return Accuracy("agreement", 1.0, fidelity.agreement, fidelity.n)
     noise = 0.0 if fidelity.sqnr_db is None else 10 ** (-fidelity.sqnr_db / 10)

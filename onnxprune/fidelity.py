@@ -7,8 +7,8 @@ relative error = max|Δ| / max|y|, cosine = y·z / (|y| |z|), SQNR = 10 log10(y�
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from onnxprune.model import Model
 from onnxprune.node import Array
 from onnxprune.runtime import Session
 
-__all__ = ["BATCH", "Fidelity", "class_scores", "compare", "numbered"]
+__all__ = ["BATCH", "Fidelity", "class_scores", "compare", "compare_each", "numbered"]
 
 BATCH = 32  # samples at once, where the graph takes any number
 TINY = float(np.finfo(np.float32).tiny)  # stands for zero below a fraction line: every figure stays finite
@@ -73,20 +73,50 @@ class _Sums:
         return 10 * math.log10(max(self.yy, TINY) / self.noise) if self.noise else None
 
 
+@dataclass
+class _Comparison:
+    """What is summed up of one result: errors by output, and on which samples the class stayed the same."""
+
+    sums: list[_Sums]
+    votes: list[bool] = field(default_factory=list)
+
+    def add(self, ys: list[Array], zs: list[Array], samples: int) -> None:
+        """Take in one batch, with as many ``samples`` to vote."""
+        for entry, y, z in zip(self.sums, ys, zs, strict=True):
+            entry.add(*_comparable(y, z))
+        if samples:
+            self.votes.extend(_votes(ys[0], zs[0], samples))
+
+    def fidelity(self, n: int) -> Fidelity:
+        """The figures, each that of the worst output."""
+        ratios = [s.sqnr_db for s in self.sums]
+        return Fidelity(
+            max_abs_error=max(s.error for s in self.sums),
+            max_rel_error=max(s.error / max(s.peak, TINY) for s in self.sums),
+            cosine=min(s.cosine for s in self.sums),
+            sqnr_db=min((r for r in ratios if r is not None), default=None),
+            agreement=sum(self.votes) / len(self.votes) if self.votes else None,
+            n=n,
+        )
+
+
 def compare(original: Model, result: Model, data: Calibration) -> Fidelity:
     """The fidelity of ``result`` on ``data``; raises ModelError when a model does not run or lost an output."""
-    before, after = Session(original.lean()), Session(result.lean())
-    if before.outputs != after.outputs:
-        raise ModelError(f"cannot compare models with the outputs {before.outputs} and {after.outputs}")
-    sums = [_Sums() for _ in before.outputs]
-    votes: list[bool] = []
+    return compare_each(original, (result,), data)[0]
+
+
+def compare_each(original: Model, results: Sequence[Model], data: Calibration) -> list[Fidelity]:
+    """The same for several results, on one run of the original."""
+    before, afters = Session(original.lean()), [Session(result.lean()) for result in results]
+    if strange := [after.outputs for after in afters if after.outputs != before.outputs]:
+        raise ModelError(f"cannot compare models with the outputs {before.outputs} and {strange[0]}")
+    found = [_Comparison([_Sums() for _ in before.outputs]) for _ in afters]
     for span, feeds in numbered(data):
-        ys, zs = before(feeds), after(feeds)
-        for entry, y, z in zip(sums, ys, zs, strict=True):
-            entry.add(*_comparable(y, z))
-        if not any(x.shape == ys[0].shape for x in feeds.values()):  # else a reconstruction, as of an autoencoder
-            votes.extend(_votes(ys[0], zs[0], span.stop - span.start))
-    return _fidelity(sums, votes, data.count)
+        ys = before(feeds)
+        rebuilds = any(x.shape == ys[0].shape for x in feeds.values())  # as an autoencoder does: no class scores
+        for each, after in zip(found, afters, strict=True):
+            each.add(ys, after(feeds), 0 if rebuilds else span.stop - span.start)
+    return [each.fidelity(data.count) for each in found]
 
 
 def numbered(data: Calibration) -> Iterator[tuple[slice, dict[str, Array]]]:
@@ -126,15 +156,3 @@ def _comparable(y: Array, z: Array) -> tuple[Array, Array]:
         same = (y == z) | (np.isnan(y) & np.isnan(z))
         y, z = np.where(broken, 0.0, y), np.where(broken, np.where(same, 0.0, BROKEN), z)
     return y, z
-
-
-def _fidelity(sums: list[_Sums], votes: list[bool], n: int) -> Fidelity:
-    ratios = [s.sqnr_db for s in sums]
-    return Fidelity(
-        max_abs_error=max(s.error for s in sums),
-        max_rel_error=max(s.error / max(s.peak, TINY) for s in sums),
-        cosine=min(s.cosine for s in sums),
-        sqnr_db=min((r for r in ratios if r is not None), default=None),
-        agreement=sum(votes) / len(votes) if votes else None,
-        n=n,
-    )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ import numpy as np
 from onnxprune.axes.linear import Linear, bias_of, linear, own_bias, put_bias, reads
 from onnxprune.calibrate import Calibration
 from onnxprune.errors import PassError
-from onnxprune.evaluate import compare
+from onnxprune.evaluate import compare_each
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.passes import Analysis, Context
@@ -107,7 +107,7 @@ def heal(model: Model, ctx: Context, cut: Iterable[Axis]) -> str:
         model.skip(name, "not healed: what it reads or makes is not finite on the calibration data")
     healed, (fit, check) = model.copy(), ctx.calibration.split()
     _store(healed, found)
-    before, after = (_quality(ctx.original, each, check) for each in (model, healed))
+    before, after = _qualities(ctx.original, (model, healed), check)
     held_out = "" if fit.fingerprint() != check.fingerprint() else " on the very samples it was fitted to"
     if math.isinf(before):
         return "nothing to heal: the outputs are the same"
@@ -124,10 +124,10 @@ def unbiased(model: Model, cut: Collection[Hashable]) -> list[Linear]:
     return [view for view in views if view.node.op != "MatMul" and own_bias(model, view) is None]
 
 
-def _quality(original: Model, result: Model, data: Calibration) -> float:
+def _qualities(original: Model, results: Sequence[Model], data: Calibration) -> list[float]:
     """Signal to noise of the worst output in dB; infinite for equal outputs."""
-    ratio = compare(original, result, data).sqnr_db
-    return float("inf") if ratio is None else ratio
+    ratios = [each.sqnr_db for each in compare_each(original, results, data)]
+    return [math.inf if ratio is None else ratio for ratio in ratios]
 
 
 def _consumers(model: Model, original: Model, cut: set[Axis]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from onnxprune.errors import UsageError
 from onnxprune.evaluate import Metric, load_metric
 from onnxprune.passes import Pass
 from onnxprune.progress import Progress
-from onnxprune.recipe import Recipe
+from onnxprune.recipe import Recipe, Vary, built, calls
 from onnxprune.samples import Source
 
 __all__ = ["Given", "Job"]
@@ -30,6 +30,7 @@ class Given(TypedDict, total=False):
     max_drop: float | None  #: in percentage points of the metric
     seed: int | None  #: for all that is drawn at random
     threads: int | None  #: of onnxruntime, while latencies are taken
+    jobs: int | None  #: pieces of independent work at once, each in a process; results do not depend on it
     verify_each: bool | None  #: check that every pass told the truth
     save_after: str | Path | None  #: a folder for the model after each pass
     depfile: str | Path | None  #: a file for the rule that tells Make and Ninja of all that was read
@@ -53,16 +54,22 @@ class Job:
     cache: Cache
 
     @classmethod
-    def of(cls, passes: str | Sequence[Pass] | None, recipe: str | Path | Recipe | None, given: Given) -> Job:
-        """The job in which what is given stands above what the recipe says.
+    def of(
+        cls,
+        passes: str | Sequence[Pass] | None,
+        recipe: str | Path | Recipe | None,
+        given: Given,
+        vary: Vary | None = None,
+    ) -> Job:
+        """The job in which what is given stands above what the recipe says; ``vary`` may change options of its passes.
 
         Raises UsageError where that makes no sense.
         """
         said: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         if strange := sorted(said.keys() - Given.__annotations__.keys()):
             raise TypeError(f"compress() takes no argument '{strange[0]}'")
-        base = recipe if isinstance(recipe, Recipe) else Recipe() if recipe is None else Recipe.from_toml(recipe)
-        merged = replace(base, **_overrides(passes, said))
+        base = _base(recipe, vary if passes is None else None)
+        merged = replace(base, **_overrides(passes, said, vary))
         if passes is None and recipe is None and not merged.targets:
             raise UsageError("there is nothing to do: give passes (--passes fold,prune:macs=50%) or a --recipe")
         calib, test = said.get("calib", merged.calib), said.get("test", merged.test)
@@ -83,11 +90,20 @@ class Job:
         )
 
 
-def _overrides(passes: str | Sequence[Pass] | None, said: Mapping[str, Any]) -> dict[str, Any]:
+def _base(recipe: str | Path | Recipe | None, vary: Vary | None) -> Recipe:
+    if recipe is None:
+        return Recipe()
+    if not isinstance(recipe, Recipe):
+        return Recipe.from_toml(recipe, vary)
+    return replace(recipe, passes=built(calls(recipe.passes), vary)) if vary else recipe
+
+
+def _overrides(passes: str | Sequence[Pass] | None, said: Mapping[str, Any], vary: Vary | None) -> dict[str, Any]:
     """The fields of a recipe that are given."""
-    words = {key: said[key] for key in ("max_drop", "seed", "threads") if key in said}
+    words = {key: said[key] for key in ("max_drop", "seed", "threads", "jobs") if key in said}
     if passes is not None:
-        words["passes"] = Recipe.from_passes(passes).passes if isinstance(passes, str) else tuple(passes)
+        as_it_is = vary is None and not isinstance(passes, str)
+        words["passes"] = tuple(passes) if as_it_is else built(calls(passes), vary)
     if "targets" in said:
         words["targets"] = (said["targets"],) if isinstance(said["targets"], str) else tuple(said["targets"])
     if "shapes" in said:

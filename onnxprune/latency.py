@@ -1,9 +1,9 @@
-"""How long one run of a model takes in onnxruntime, beside the original under the same conditions."""
+"""How long one run of a model takes in onnxruntime, beside the original and others under the same conditions."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from onnxprune.model import Model
 from onnxprune.node import Array
 from onnxprune.runtime import Session
 
-__all__ = ["Latency", "latency"]
+__all__ = ["Latency", "latencies", "latency"]
 
 WARM_UP, LEAST_RUNS, MOST_RUNS, SECONDS = 3, 10, 300, 2.0
 
@@ -33,15 +33,24 @@ def latency(
     before: Model, after: Model, feeds: Mapping[str, Array], threads: int = 1, runs: int | None = None
 ) -> Latency:
     """Time both models in onnxruntime on the same feeds, in turns; ``runs`` of each, by default as 2 seconds allow."""
-    sessions = [Session(model.lean(), threads=threads) for model in (before, after)]
+    return latencies(before, (after,), feeds, threads, runs)[0]
+
+
+def latencies(
+    before: Model, results: Sequence[Model], feeds: Mapping[str, Array], threads: int = 1, runs: int | None = None
+) -> list[Latency]:
+    """The same for several results: all models take turns, so that none has a quieter machine than another."""
+    sessions = [Session(model.lean(), threads=threads) for model in (before, *results)]
     warm = [sum(_milliseconds(session, feeds) for session in sessions) for _ in range(WARM_UP)]
-    runs = runs or min(max(int(1000 * SECONDS / min(warm)), LEAST_RUNS), MOST_RUNS)
-    times = np.empty((2, runs))
+    allowed = 1000 * SECONDS / 2 * len(sessions)
+    runs = runs or min(max(int(allowed / min(warm)), LEAST_RUNS), MOST_RUNS)
+    times = np.empty((len(sessions), runs))
     for run in range(runs):
-        for side in (0, 1) if run % 2 else (1, 0):  # who goes first finds the other's data in the processor's cache
+        for side in np.roll(range(len(sessions)), run):  # who goes first finds another's data in the processor's cache
             times[side, run] = _milliseconds(sessions[side], feeds)
-    low, middle, high = np.percentile(times, (25, 50, 75), axis=1).tolist()
-    return Latency(threads, runs, middle[0], middle[1], high[0] - low[0], high[1] - low[1])
+    low, middle, high = np.percentile(times, (25, 50, 75), axis=1)
+    first, *others = zip(middle.tolist(), (high - low).tolist(), strict=True)
+    return [Latency(threads, runs, first[0], median, first[1], iqr) for median, iqr in others]
 
 
 def _milliseconds(session: Session, feeds: Mapping[str, Array]) -> float:

@@ -125,7 +125,7 @@ class _Witness:
         if self.runs and not _runs(model, ctx):
             raise PassError(f"pass '{each.name}' left a model that onnxruntime does not run, as it ran the original")
         fresh = model.copy()
-        fresh.memo().clear()
+        fresh.forget()
         for question, answer in _questions(kept):
             if not alike(answer, fresh.get(question, ctx)):
                 raise PassContractError(f"pass '{each.name}' says it preserves {question!r}, but the answer is another")
@@ -140,8 +140,7 @@ def _run(each: Pass, model: Model, ctx: Context, witness: _Witness | None) -> Pa
     outcome = _outcome(each, model, ctx)
     seconds = time.perf_counter() - start
     if isinstance(outcome, Changed):
-        model.memo().clear()
-        model.memo().update(kept)
+        model.forget(kept)
     after = _sound(each, model, ctx)
     if witness is not None:
         witness.confront(each, outcome, model, ctx, kept)

@@ -1,9 +1,9 @@
-"""What a job measures on, and what it finds: the data against the model, and the result beside the original."""
+"""What a job measures on, and what it finds: the data against the model, and results beside the original."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from onnxprune.calibrate import Calibration
 from onnxprune.errors import ModelError, PassError
-from onnxprune.evaluate import Accuracy, Fidelity, Latency, compare, latency
+from onnxprune.evaluate import Accuracy, Fidelity, Latency, compare_each, latencies, unlabelled
 from onnxprune.feeds import batches, trial
 from onnxprune.job import Job
 from onnxprune.model import Model
@@ -19,7 +19,7 @@ from onnxprune.node import Array
 from onnxprune.passes import Context
 from onnxprune.runtime import Session
 
-__all__ = ["Data", "Measured", "measure", "try_out"]
+__all__ = ["Bench", "Data", "Measured", "try_out"]
 
 SAMPLES = 64  # at most, to run compiled code on
 
@@ -77,8 +77,11 @@ class Measured:
     latency: Latency | None
 
 
-def try_out(data: Data, ctx: Context) -> None:
-    """Run the original once on what it will be measured on, so that what fails does so before the passes run."""
+def try_out(data: Data, ctx: Context) -> float | None:
+    """Run the original once on what it will be measured on, so that what fails does so before the passes run.
+
+    Its score on labelled data; None without labels.
+    """
     for part in (data.fit, data.check):
         if part is not None:
             session = Session(ctx.original.lean())
@@ -86,25 +89,47 @@ def try_out(data: Data, ctx: Context) -> None:
                 if not isinstance(value, np.ndarray):
                     raise ModelError(f"output '{name}' is no tensor, and nothing can be measured; leave out the data")
     if data.check is not None and data.check.labels is not None:
-        ctx.evaluator.score(ctx.original, data.check)
+        return ctx.evaluator.score(ctx.original, data.check)
+    return None
 
 
-def measure(result: Model, data: Data, feeds: tuple[Mapping[str, Array], ...], ctx: Context, threads: int) -> Measured:
-    """Measure all there is to measure, on the ``check`` part of the data and on the first of the feeds.
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What results are measured on: the ``check`` part of the data, and the first of the feeds.
 
-    Raises PassError when the result does not run where the original did.
+    ``score`` is the original's on labelled data, ``threads`` those of onnxruntime while latencies are taken.
     """
-    original, check = ctx.original, data.check
-    for batch in feeds[:1]:
-        try:
-            Session(result.lean())(batch)
-        except ModelError as error:
-            raise PassError(f"the passes broke the model ({error}); --verify-each tells which one did") from error
-    with ctx.progress.task("measuring", 3) as step:
-        fidelity = None if check is None else compare(original, result, check)
-        step()
-        accuracy = None if check is None else ctx.evaluator.measure(original, result, check)
-        step()
-        taken = latency(original, result, feeds[0], threads) if feeds else None
-        step()
-    return Measured(fidelity, accuracy, taken)
+
+    check: Calibration | None
+    score: float | None
+    feeds: tuple[Mapping[str, Array], ...]
+    threads: int
+
+    def measure(self, results: Sequence[Model], ctx: Context) -> list[Measured]:
+        """Measure all there is to measure; the original runs once, whatever the number of results.
+
+        Raises PassError when a result does not run where the original did.
+        """
+        for result in results:
+            self._try_out(result)
+        nothing = [None] * len(results)
+        with ctx.progress.task("measuring", 3) as step:
+            near = nothing if self.check is None else compare_each(ctx.original, results, self.check)
+            step()
+            good = [self._accuracy(*each, ctx) for each in zip(results, near, strict=True)]
+            step()
+            fast = latencies(ctx.original, results, self.feeds[0], self.threads) if self.feeds else nothing
+            step()
+        return [Measured(*each) for each in zip(near, good, fast, strict=True)]
+
+    def _try_out(self, result: Model) -> None:
+        for batch in self.feeds[:1]:
+            try:
+                Session(result.lean())(batch)
+            except ModelError as error:
+                raise PassError(f"the passes broke the model ({error}); --verify-each tells which one did") from error
+
+    def _accuracy(self, result: Model, fidelity: Fidelity | None, ctx: Context) -> Accuracy | None:
+        if self.check is None or fidelity is None:
+            return None
+        return unlabelled(fidelity) if self.score is None else ctx.evaluator.beside(self.score, result, self.check)

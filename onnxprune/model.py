@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Model"]
 
 T = TypeVar("T")
+_WIRING = ("_graph", "_wires", "_variables", "_views", "_node_protos")
 gs.logger.G_LOGGER.severity = gs.logger.G_LOGGER.ERROR
 
 
@@ -97,16 +98,32 @@ class Model:
     def copy(self) -> Model:
         """An independent model; constants are shared until either side replaces them."""
         twin = Model.__new__(Model)
-        twin.__dict__.update(self.__dict__)
-        exported = self._export(constants=False)
-        twin._constants = dict(self._constants)
-        twin._node_protos = {n.name: n for n in exported.graph.node}
-        twin._captured = dict(self._captured)
-        twin._wire(_wiring(exported, self._captured))
-        twin._views, twin._memo = None, dict(self._memo)
-        twin.provenance = self.provenance.copy()
-        twin.skipped = dict(self.skipped)
+        twin.__setstate__(self.__getstate__())
+        twin._memo = self._memo  # equal graphs share their answers, until one of them is edited
         return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The model without its wiring and views, which no process could read: for ``copy`` and for pickle."""
+        state = {key: value for key, value in self.__dict__.items() if key not in _WIRING}
+        answers = {key: value for key, value in self._memo.items() if key not in ("producers", "consumers")}
+        return {
+            **state,
+            "exported": self._export(constants=False),
+            "_born": self._born | self._variables.keys(),  # which are not all wired any more
+            "_constants": dict(self._constants),
+            "_captured": dict(self._captured),
+            "_memo": answers,
+            "provenance": self.provenance.copy(),
+            "skipped": dict(self.skipped),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Wire the graph anew."""
+        exported = state.pop("exported")
+        self.__dict__.update(state)
+        self._node_protos = {n.name: n for n in exported.graph.node}
+        self._wire(_wiring(exported, self._captured))
+        self._views = None
 
     def fingerprint(self) -> str:
         """A SHA-256 of the graph and its weights: equal for equal models, whatever file they came from."""
@@ -195,6 +212,10 @@ class Model:
     def memo(self) -> dict[object, Any]:
         """What is remembered of the present graph, for the pass manager to carry over what a pass preserves."""
         return self._memo
+
+    def forget(self, kept: Mapping[object, Any] = MappingProxyType({})) -> None:
+        """Remember nothing of the present graph but what is ``kept``."""
+        self._memo = dict(kept)
 
     # -- editing ---------------------------------------------------------------------------------------------------
 
@@ -313,7 +334,7 @@ class Model:
 
     def _touch(self) -> None:
         self._types, self._views = None, None
-        self._memo.clear()
+        self.forget()
 
     def _remember(self, key: object, compute: Any) -> Any:
         if key not in self._memo:

@@ -31,6 +31,10 @@ class Progress:
     clock: Callable[[], float] = time.monotonic
     _bars: Bars | None = field(default=None, init=False, repr=False)
 
+    def __reduce__(self) -> tuple[type[Progress], tuple[None]]:
+        """A stream stays in its process: in another one nobody sees the progress."""
+        return Progress, (None,)
+
     @classmethod
     def stderr(cls) -> Progress:
         """Progress on the standard error stream."""

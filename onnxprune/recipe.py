@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import tomli_w
 
@@ -17,12 +17,15 @@ from onnxprune.errors import UsageError, unknown
 from onnxprune.options import build, parse_passes, read, to_table
 from onnxprune.passes import Pass
 
-__all__ = ["Recipe"]
+__all__ = ["Call", "Recipe", "Vary", "built", "calls"]
 
 _SCHEMA = 1
-_PLAIN = ("calib", "test", "metric", "seed", "threads")
+_PLAIN = ("calib", "test", "metric", "seed", "threads", "jobs")
 _TABLES = ("gate", "shapes", "pass", "target")
 _PATHS = ("calib", "test")
+
+Call: TypeAlias = tuple[type[Pass], Mapping[str, object]]  # a pass, and the options that are given
+Vary: TypeAlias = Callable[[Sequence[Call]], Sequence[Call]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,7 @@ class Recipe:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
     seed: int = 0
     threads: int | None = None
+    jobs: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, wherever it came from."""
@@ -48,8 +52,9 @@ class Recipe:
             raise UsageError(f"max_drop cannot be {self.max_drop:g}; it takes percentage points, 0 or more")
         if self.seed < 0:
             raise UsageError(f"seed cannot be {self.seed}; it takes a whole number, 0 or more")
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"threads cannot be {self.threads}; it takes a whole number, 1 or more")
+        for name, count in (("threads", self.threads), ("jobs", self.jobs)):
+            if count is not None and count < 1:
+                raise UsageError(f"{name} cannot be {count}; it takes a whole number, 1 or more")
         if twice := [name for place, name in enumerate(self.targets) if name in self.targets[:place]]:
             raise UsageError(f"target '{twice[0]}' is given twice; name it once")
         for name, shape in self.shapes.items():
@@ -59,17 +64,17 @@ class Recipe:
     @classmethod
     def from_passes(cls, text: str) -> Self:
         """The recipe that is nothing but a pipeline, such as ``fold,prune:macs=50%``."""
-        return cls(passes=tuple(build(registry.load(name), options) for name, options in parse_passes(text)))
+        return cls(passes=built(calls(text)))
 
     @classmethod
-    def from_toml(cls, path: str | os.PathLike[str]) -> Self:
-        """The recipe in a file; relative paths in it start at its folder."""
+    def from_toml(cls, path: str | os.PathLike[str], vary: Vary | None = None) -> Self:
+        """The recipe in a file; relative paths in it start at its folder, ``vary`` may change options."""
         table = _load(path)
         try:
             _check(table, ("schema", *_PLAIN, *_TABLES))
             if type(table.get("schema")) is not int or table["schema"] != _SCHEMA:
                 raise UsageError(f"'schema' is {table.get('schema', 'missing')}; write schema = {_SCHEMA}")
-            return cls(**_values(table, Path(path).parent))
+            return cls(passes=built(list(_passes(table)), vary), **_values(table, Path(path).parent))
         except UsageError as error:
             raise UsageError(f"{os.fspath(path)}: {error}") from error
 
@@ -86,6 +91,18 @@ class Recipe:
         blocks += ["[[pass]]\n" + tomli_w.dumps({"use": each.name, **to_table(each)}) for each in self.passes]
         blocks += ["[[target]]\n" + tomli_w.dumps({"use": name}) for name in self.targets]
         return "\n".join(blocks)
+
+
+def calls(passes: str | Iterable[Pass]) -> list[Call]:
+    """The passes of a text, or objects, as they were called."""
+    if isinstance(passes, str):
+        return [(registry.load(name), options) for name, options in parse_passes(passes)]
+    return [(type(each), to_table(each)) for each in passes]
+
+
+def built(called: Sequence[Call], vary: Vary | None = None) -> tuple[Pass, ...]:
+    """The passes that are called, once ``vary`` has changed their options."""
+    return tuple(build(cls, options) for cls, options in (vary(called) if vary else called))
 
 
 def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -106,12 +123,12 @@ def _values(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         if values.get(key) is not None:
             values[key] = os.path.normpath(folder / values[key])
     shapes = {name: _shape(name, sizes) for name, sizes in _table(table, "shapes").items()}
-    return {**values, "shapes": shapes, "passes": tuple(_passes(table)), "targets": tuple(_targets(table))}
+    return {**values, "shapes": shapes, "targets": tuple(_targets(table))}
 
 
-def _passes(table: Mapping[str, Any]) -> Iterable[Pass]:
+def _passes(table: Mapping[str, Any]) -> Iterable[Call]:
     for name, options in _uses(table, "pass"):
-        yield build(registry.load(name), options)
+        yield registry.load(name), options
 
 
 def _targets(table: Mapping[str, Any]) -> Iterable[str]:

@@ -57,6 +57,12 @@ class Weight:
         """The data, read-only; memory-mapped where it stands in a file."""
         return array(self.proto)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel to another process by value where the file is this one's."""
+        if self.file is None:
+            return Weight, (self.proto,)
+        return stored, (self.proto.name, np.asarray(self.value()))
+
 
 def stored(name: str, value: Array) -> Weight:
     """A weight of that value; a large one goes into a file, unless none can be written."""

@@ -10,10 +10,11 @@ from typing import ClassVar, Self
 
 from onnxprune.errors import UsageError
 
-__all__ = ["Amount", "Share"]
+__all__ = ["Amount", "Share", "span"]
 
 _NUMBER = re.compile(r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?)\s*(%|K|M|G|ms|)")
 _COUNTS = {"G": Decimal(10**9), "M": Decimal(10**6), "K": Decimal(10**3)}
+_MOST = 100  # amounts in a span
 _FACTORS = {"": Decimal(1), "ms": Decimal(1), "%": Decimal("0.01"), **_COUNTS}
 
 
@@ -78,6 +79,25 @@ class Amount:
             return _plain(exact)
         suffix = next((suffix for suffix, scale in _COUNTS.items() if exact >= scale), "K")
         return _plain(exact / _COUNTS[suffix]) + suffix
+
+
+def span(first: str, last: str, step: str) -> list[str]:
+    """Every amount from ``first`` up to ``last``; a number without a suffix has that of ``last``.
+
+    >>> span("30", "60%", "10%")
+    ['30%', '40%', '50%', '60%']
+    """
+    allowed = f"a span; write it as 30..90%:step=10%, upwards and with at most {_MOST} steps"
+    written = f"{first}..{last}:step={step}"
+    numbers = [_split(text, allowed) for text in (first, last, step)]
+    unit = numbers[1][1]
+    suffixes = [suffix or unit for _, suffix in numbers]
+    if len({suffix if suffix in ("%", "ms") else "" for suffix in suffixes}) > 1:
+        raise UsageError(f"'{written}' mixes shares, counts and times; give all three numbers in the same")
+    start, end, by = (number * _FACTORS[suffix] for (number, _), suffix in zip(numbers, suffixes, strict=True))
+    if by <= 0 or start > end or (end - start) / by >= _MOST:
+        raise UsageError(f"'{written}' is not {allowed}")
+    return [_plain((start + k * by) / _FACTORS[unit]) + unit for k in range(int((end - start) / by) + 1)]
 
 
 def _split(text: str, allowed: str) -> tuple[Decimal, str]:

@@ -229,18 +229,18 @@ def test_healing_that_makes_the_outputs_worse_is_refused(monkeypatch: pytest.Mon
     model = redundant(IMAGE.format("float[6,8,1,1] v", "y = Conv(r, v)"))
     ctx = calibrated(model)
     raw = quarter(model, ctx, heal="none")[0]
-    monkeypatch.setattr(healing, "_quality", lambda original, each, data: 3.0 if alike(each, raw) else 2.0)
+    monkeypatch.setattr(healing, "_qualities", lambda _, pair, data: [3.0 if alike(m, raw) else 2.0 for m in pair])
     after, record = quarter(model, ctx)
     assert record.note.endswith("; healing refused: outputs 3.0 → 2.0 dB")
     assert after.fingerprint() == raw.fingerprint()
-    monkeypatch.setattr(healing, "_quality", lambda original, each, data: 3.0 if alike(each, raw) else 4.0)
+    monkeypatch.setattr(healing, "_qualities", lambda _, pair, data: [3.0 if alike(m, raw) else 4.0 for m in pair])
     assert "healed 1 of 1 layers, outputs 3.0 → 4.0 dB" in quarter(model, ctx)[1].note
 
 
 def test_a_tie_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
     model = redundant(IMAGE.format("float[6,8,1,1] v", "y = Conv(r, v)"))
     ctx = calibrated(model)
-    monkeypatch.setattr(healing, "_quality", lambda *_: 3.0)
+    monkeypatch.setattr(healing, "_qualities", lambda *_: [3.0, 3.0])
     assert alike(quarter(model, ctx)[0], quarter(model, ctx, heal="none")[0])
 
 

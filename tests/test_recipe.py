@@ -132,6 +132,7 @@ def test_toml_round_trips_in_any_folder(tmp_path: Path, monkeypatch: pytest.Monk
             shapes=rng.choice([{}, {"x": (1, 3), "a.b": ()}]),
             seed=rng.randrange(3),
             threads=rng.choice([None, 2]),
+            jobs=rng.choice([None, 3]),
         )
         assert recipe(folder, made.to_toml(folder)) == made
 

@@ -95,7 +95,7 @@ def test_70_there_is_a_bug(
     def fails(*_: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(compression, "measure", fails)
+    monkeypatch.setattr(compression, "try_out", fails)
     words = ("net.onnx", "--passes", "scale", "-o", "out")
     done = run(*words)
     assert done.code == 70
