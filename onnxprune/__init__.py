@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from onnxprune.passes import Analysis, Changed, Context, Pass, Unchanged
     from onnxprune.recipe import Recipe
     from onnxprune.report import Report
+    from onnxprune.sweeps.run import sweep
+    from onnxprune.sweeps.sweep import Point, Sweep
 
     __version__: str
 
@@ -42,13 +44,16 @@ __all__ = [
     "PassContractError",
     "PassError",
     "PassManager",
+    "Point",
     "Recipe",
     "Report",
     "Result",
+    "Sweep",
     "Unchanged",
     "UsageError",
     "__version__",
     "compress",
+    "sweep",
 ]
 
 _HOMES = {
@@ -59,6 +64,8 @@ _HOMES = {
     "passes": ("Analysis", "Changed", "Context", "Pass", "Unchanged"),
     "recipe": ("Recipe",),
     "report": ("Report",),
+    "sweeps.run": ("sweep",),
+    "sweeps.sweep": ("Point", "Sweep"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -21,6 +21,14 @@ example:
   halves the multiply-accumulates of a network, heals it on calibration samples, compares it with the original on test
   samples, and writes build/model.onnx, build/prune.json, build/report.json and build/host/model.so.
 
+sweep:
+  onnxprune models/digits_resnet.onnx --passes fold,prune --sweep macs=30..90%:step=10% \
+    --calib models/digits.calib.npz --test models/digits.test.npz --max-drop 1 -o build/
+
+  runs the passes at 30%, 40% … 90%, measures every point, and writes build/sweep.json and build/sweep.svg, a picture of
+  what each costs and is worth. Nothing is compiled and no model is kept: each point names the --passes that give its
+  very model. The exit code is 1 when no point reaches its goals (budgets, --max-drop).
+
 exit codes:
   0    done
   1    done and written, but a goal was missed: a budget, or --max-drop
@@ -48,6 +56,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         return args
     if not args.model:
         raise UsageError("there is no model: give the ONNX file to compress; --help tells more")
+    if args.sweep and (args.save_after or args.time_passes):
+        option = "--save-after" if args.save_after else "--time-passes"
+        raise UsageError(f"{option} tells of one run, and --sweep makes many; leave out one of both")
     if not args.output and not args.dry_run:
         raise UsageError("there is nowhere to write to: give -o DIR, or --dry-run to write nothing")
     return args
@@ -80,6 +91,8 @@ def _what(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to do (options stand above the recipe)")
     group.add_argument("--passes", metavar="LIST", help="passes in order, as name:key=value:key=value,name2")
     group.add_argument("--recipe", metavar="FILE", help="a TOML file that says what to do")
+    form, text = "KEY=A..B:step=C", "run the passes for each value of an option (or KEY=A,B,C) and compare; see below"
+    group.add_argument("--sweep", metavar=form, help=text)
     form, text = "NAME=1,3,224,224", "the shape of a graph input whose sizes are open; repeatable"
     group.add_argument("--shape", dest="shapes", action="append", type=_shape, metavar=form, help=text)
     text = "compile for this machine; repeatable"

@@ -23,8 +23,11 @@ from onnxprune.errors import OnnxPruneError
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from onnxprune.compression import Result
+    from rich.console import Console
+
     from onnxprune.job import Given
+    from onnxprune.report import Report
+    from onnxprune.sweeps.sweep import Sweep
 
 __all__ = ["main"]
 
@@ -92,12 +95,21 @@ def _compress(args: Namespace) -> int:
     args.progress = Progress.silent() if args.quiet else Progress.stderr()
     given = cast("Given", {name: value for name, value in vars(args).items() if name in Given.__annotations__})
     output = None if args.dry_run else args.output
-    result = compress(args.model, args.passes, recipe=args.recipe, output=output, **given)
-    return _show(result, args)
+    if args.sweep is not None:
+        from onnxprune.sweeps.run import sweep
+
+        return _show(sweep(args.model, args.passes, over=args.sweep, recipe=args.recipe, output=output, **given), args)
+    report = compress(args.model, args.passes, recipe=args.recipe, output=output, **given).report
+    code = _show(report, args)
+    if args.time_passes and not args.quiet:
+        from onnxprune.table import render_times
+
+        with suppress(OSError):
+            render_times(report, _console())
+    return code
 
 
-def _show(result: Result, args: Namespace) -> int:
-    report = result.report
+def _show(report: Report | Sweep, args: Namespace) -> int:
     if args.report == "-":
         _print(report.to_json())
     elif args.report:
@@ -106,16 +118,15 @@ def _show(result: Result, args: Namespace) -> int:
         for goal in report.missed:
             _complain(f"goal missed: {goal}", 1)
     else:
-        from rich.console import Console
-
-        from onnxprune.table import render_times
-
-        console = Console(stderr=True, highlight=False)
         with suppress(OSError):  # nobody reads it
-            report.render(console, verbose=args.verbose > 0)
-            if args.time_passes:
-                render_times(report, console)
+            report.render(_console(), verbose=args.verbose > 0)
     return int(bool(report.missed))
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
 
 
 def _columns(rows: Iterable[tuple[str, str]]) -> str:

@@ -19,7 +19,7 @@ from onnxprune.proto import write_atomically
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["ModelFile", "Report", "schema"]
+__all__ = ["ModelFile", "Report", "plain", "schema"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """The report in words that JSON has."""
         tool = {"name": "onnxprune", "version": version("onnxprune")}
-        parts = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        parts = {f.name: plain(getattr(self, f.name)) for f in fields(self)}
         return {"schema": self.SCHEMA, "tool": tool, **parts}
 
     def to_json(self, path: str | Path | None = None) -> str:
@@ -86,11 +86,11 @@ def schema() -> dict[str, Any]:
     return result
 
 
-def _plain(value: object) -> Any:
+def plain(value: object) -> Any:
     if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return str(value) if isinstance(value, Path) else value

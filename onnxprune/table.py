@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onnxprune.evaluate import Accuracy, Latency
     from onnxprune.report import Report
 
-__all__ = ["render", "render_times", "size"]
+__all__ = ["columns", "render", "render_times", "size"]
 
 FEW = 4  # skipped places that are shown unless all are asked for
 
@@ -39,7 +39,7 @@ def render(report: Report, console: Console, *, verbose: bool = False) -> None:
 def render_times(report: Report, console: Console) -> None:
     """Print how long each pass took, the slowest first."""
     total = sum(each.seconds for each in report.passes)
-    table = _table("time by pass", "seconds", "share")
+    table = columns("time by pass", "seconds", "share")
     for each in sorted(report.passes, key=lambda each: -each.seconds):
         table.add_row(Text(each.name), f"{each.seconds:.3f}", f"{each.seconds / (total or 1):.1%}")
     table.add_row("all", f"{total:.3f}", "")
@@ -47,10 +47,10 @@ def render_times(report: Report, console: Console) -> None:
     console.print(Padding(table, (0, 1), expand=False))
 
 
-def _table(*columns: str) -> Table:
+def columns(*names: str) -> Table:
     """Columns of which all but the first hold figures."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for index, column in enumerate(columns):
+    for index, column in enumerate(names):
         table.add_column(column, justify="right" if index else "left")
     return table
 
@@ -60,7 +60,7 @@ def _title(report: Report) -> Iterator[Text]:
 
 
 def _passes(report: Report) -> Table:
-    table = _table("pass", "seconds")
+    table = columns("pass", "seconds")
     table.add_column("what it did", overflow="fold")
     for each in report.passes:
         note = Text(each.note) if each.changed else Text(f"unchanged: {each.note}", "dim")
@@ -70,7 +70,7 @@ def _passes(report: Report) -> Table:
 
 def _costs(report: Report) -> Table:
     before, after = report.input.stats, report.output.stats
-    table = _table("", "before", "after", "")
+    table = columns("", "before", "after", "")
     for name, b, a in (("parameters", before.params, after.params), ("MACs", before.macs, after.macs)):
         table.add_row(name, f"{b:,}", f"{a:,}", _left(b, a))
     table.add_row("weights", size(before.bytes), size(after.bytes), _left(before.bytes, after.bytes))
@@ -102,7 +102,7 @@ def _accuracy(measured: Accuracy) -> tuple[Text, str, str, str]:
 
 
 def _targets(report: Report) -> Table:
-    table = _table("target", "size", "verified", "max abs error", "latency")
+    table = columns("target", "size", "verified", "max abs error", "latency")
     table.add_column("library", overflow="fold")
     for each in report.targets:
         error = "" if each.max_abs_error is None else f"{each.max_abs_error:.2g}"

@@ -1,0 +1,1 @@
+"""One recipe at many values of one option: what each costs and is worth, and which of them nobody beats."""
