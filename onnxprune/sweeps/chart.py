@@ -14,7 +14,6 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
@@ -137,10 +136,10 @@ def _label(ax: Axes, sweep: Sweep, cost: str) -> None:
         boxes = [_box(centre, offset, wide) for offset in (offsets if unbeaten else [*offsets[3:], *offsets[:3]])]
         box = min(boxes, key=lambda box: box.count_overlaps(taken))
         taken.append(box)
-        halo, weight = [withStroke(linewidth=2.5, foreground="white")], "bold" if point is sweep.best else "normal"
+        halo, weight = {"fc": "white", "ec": "none", "pad": 0.5}, "bold" if point is sweep.best else "normal"
         style: Any = {"ha": "center", "va": "center", "color": FRONT if unbeaten else DIM, "weight": weight}
         at = ((box.x0 + box.x1) / 2 - centre[0], (box.y0 + box.y1) / 2 - centre[1])
-        ax.annotate(point.value, spot, at, textcoords="offset points", path_effects=halo, **style)
+        ax.annotate(point.value, spot, at, textcoords="offset points", bbox=halo, zorder=2.5, **style)
 
 
 def _box(centre: Spot, offset: Spot, wide: float) -> Bbox:
