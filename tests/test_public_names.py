@@ -12,7 +12,7 @@ import pytest
 import onnxprune
 
 NAMES = """Analysis BackendError Changed Context Model ModelError OnnxPruneError Pass PassContractError PassError
-    PassManager Recipe Report Result Unchanged UsageError __version__ compress"""
+    PassManager Point Recipe Report Result Sweep Unchanged UsageError __version__ compress sweep"""
 
 
 def test_public_names_are_these() -> None:

@@ -345,7 +345,7 @@ def test_a_budget_and_a_ratio_in_one_are_refused_by_the_pass() -> None:
 
 def test_what_cannot_be_sent_to_another_process_is_refused() -> None:
     model = net(NET)
-    with pytest.raises(UsageError, match="cannot be sent to another process: .*; define passes and metrics in a mod"):
+    with pytest.raises(UsageError, match=r"cannot be sent to another process: .*; define passes and metrics in a mod"):
         toy(jobs=2, metric=lambda outputs, labels: 0.5)
     assert len(sweep(model, [Scale()], over="by=1,2", jobs=2, test=labelled(model)).points) == 2  # one is left to do
 
