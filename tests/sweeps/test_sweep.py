@@ -23,6 +23,7 @@ from onnxprune import fidelity
 from onnxprune.analyses.channels import ChannelGroups
 from onnxprune.analyses.cost import Cost, Stats
 from onnxprune.analyses.importance import Magnitude
+from onnxprune.axes.cutting import removed
 from onnxprune.cache import Cache
 from onnxprune.errors import PassError, UsageError
 from onnxprune.evaluate import Evaluator
@@ -34,7 +35,7 @@ from onnxprune.sweeps import chart
 from onnxprune.sweeps.sweep import Sweep, schema
 
 MODELS = Path(__file__).parents[2] / "models"
-DIGITS = {"calib": MODELS / "digits.calib.npz", "test": MODELS / "digits.test.npz"}
+CALIB, TEST = MODELS / "digits.calib.npz", MODELS / "digits.test.npz"
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +51,7 @@ def sweep(model: Any, *args: Any, **given: Any) -> Sweep:
 
 def some() -> dict[str, np.ndarray]:
     """A few samples of digits."""
-    return {name: array[:50] for name, array in np.load(DIGITS["calib"]).items()}
+    return {name: array[:50] for name, array in np.load(CALIB).items()}
 
 
 def toy(**given: Any) -> Sweep:
@@ -75,22 +76,36 @@ def test_every_value_is_a_point() -> None:
     assert len({point.report.latency.before_ms for point in found.points}) == 1  # all took turns with one original
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_point_taken_alone_is_the_very_model(jobs: int, tmp_path: Path) -> None:
-    model, data = MODELS / "digits_mobile.onnx", {**DIGITS, "calib": some()}
-    found = sweep(model, "fold,prune", over="macs=50%,70%,90%", jobs=jobs, **data)
-    for point in found.points:
-        alone = compress(model, point.passes, output=tmp_path / point.value, **data)
-        assert alone.report.output.sha256 == point.to_dict()["sha256"]
+@pytest.fixture(scope="module")
+def mobile() -> Sweep:
+    """A sweep over a network of digits, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("onnxprune.latency.SECONDS", 0.01)
+        return sweep(MODELS / "digits_mobile.onnx", "fold,prune", over="macs=50%,70%,90%", calib=some(), test=TEST)
+
+
+def test_a_point_taken_alone_is_the_very_model(mobile: Sweep, tmp_path: Path) -> None:
+    for point in mobile.points[1:]:
+        folder = tmp_path / point.value
+        alone = compress(MODELS / "digits_mobile.onnx", point.passes, calib=some(), test=TEST, output=folder)
+        digest = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+        assert digest == alone.report.output.sha256 == point.to_dict()["sha256"]
         point.result.save(tmp_path / "again")
         for name in ("model.onnx", "prune.json"):
-            assert (tmp_path / point.value / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+            assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
         assert alone.report.accuracy == point.accuracy
         assert alone.report.fidelity == point.report.fidelity
         assert [each.note for each in alone.report.passes] == [each.note for each in point.report.passes]
-    digests = {hashlib.sha256((tmp_path / p.value / "model.onnx").read_bytes()).hexdigest() for p in found.points}
-    assert digests == {point.report.output.sha256 for point in found.points}
-    assert len(digests) == 3  # the control: the points are different models
+    assert len({point.report.output.sha256 for point in mobile.points}) == 3  # the control: they are different models
+
+
+def test_points_do_not_depend_on_the_process(mobile: Sweep) -> None:
+    jobs = {"jobs": 2, "calib": some(), "test": TEST}
+    found = sweep(MODELS / "digits_mobile.onnx", "fold,prune", over="macs=50%,70%,90%", **jobs)
+    for one, other in zip(mobile.points, found.points, strict=True):
+        assert one.result.model.proto().SerializeToString() == other.result.model.proto().SerializeToString()
+        assert {**one.to_dict(), "latency": 0, "on_front": 0} == {**other.to_dict(), "latency": 0, "on_front": 0}
+        assert removed(one.result.model) == removed(other.result.model)
 
 
 def test_the_option_may_stand_in_a_recipe(tmp_path: Path) -> None:
@@ -127,7 +142,7 @@ def test_without_latency_there_is_no_such_front() -> None:
 
 
 def test_the_best_is_the_smallest_that_reaches_every_goal() -> None:
-    data = {**DIGITS, "calib": some()}
+    data = {"calib": some(), "test": TEST}
     found = sweep(MODELS / "digits_cnn.onnx", "fold,prune", over="macs=10%,80%,90%", max_drop=20, **data)
     assert found.missed == ()
     assert found.best is found.points[1]
@@ -166,7 +181,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[tuple[str, str]
 
 def test_statistics_are_computed_once(counted: Counter[tuple[str, str]]) -> None:
     model, passes = MODELS / "digits_cnn.onnx", "fold,prune:heal=none"
-    found = sweep(model, passes, over="macs=30..90%:step=20%", **DIGITS)
+    found = sweep(model, passes, over="macs=30..90%:step=20%", test=TEST)
     own = {point.result.model.fingerprint() for point in found.points}
     shared = {key: count for key, count in counted.items() if key[1] not in own}
     assert {question.partition("(")[0] for question, _ in shared} == {"ChannelGroups", "Cost", "Magnitude", "Stats"}
@@ -174,7 +189,7 @@ def test_statistics_are_computed_once(counted: Counter[tuple[str, str]]) -> None
     assert set(shared.values()) == {1}
     before = counted.copy()
     for point in found.points:  # the control
-        compress(model, point.passes, **DIGITS)
+        compress(model, point.passes, test=TEST)
     assert {counted[key] - before[key] for key in shared} == {4}
 
 
