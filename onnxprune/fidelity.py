@@ -80,11 +80,11 @@ class _Comparison:
     sums: list[_Sums]
     votes: list[bool] = field(default_factory=list)
 
-    def add(self, ys: list[Array], zs: list[Array], samples: int) -> None:
-        """Take in one batch, with as many ``samples`` to vote."""
+    def add(self, xs: Iterable[Array], ys: list[Array], zs: list[Array], samples: int) -> None:
+        """Take in one batch: inputs, and the outputs of both."""
         for entry, y, z in zip(self.sums, ys, zs, strict=True):
             entry.add(*_comparable(y, z))
-        if samples:
+        if not any(x.shape == ys[0].shape for x in xs):  # else a reconstruction, as of an autoencoder
             self.votes.extend(_votes(ys[0], zs[0], samples))
 
     def fidelity(self, n: int) -> Fidelity:
@@ -113,9 +113,8 @@ def compare_each(original: Model, results: Sequence[Model], data: Calibration) -
     found = [_Comparison([_Sums() for _ in before.outputs]) for _ in afters]
     for span, feeds in numbered(data):
         ys = before(feeds)
-        rebuilds = any(x.shape == ys[0].shape for x in feeds.values())  # as an autoencoder does: no class scores
         for each, after in zip(found, afters, strict=True):
-            each.add(ys, after(feeds), 0 if rebuilds else span.stop - span.start)
+            each.add(feeds.values(), ys, after(feeds), span.stop - span.start)
     return [each.fidelity(data.count) for each in found]
 
 

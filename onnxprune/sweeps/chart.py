@@ -6,6 +6,7 @@ The same sweep gives the same bytes: identifiers come from a fixed salt, letters
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ STYLE: Any = {
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",  # which comes with matplotlib
     "font.size": 9.5,
+    "text.parse_math": False,  # a file may be called $a$
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "#8c959f",
@@ -52,7 +54,8 @@ def draw(sweep: Sweep) -> str:
     shown = [cost for cost in COSTS if all(cost in costs(point.report) for point in sweep.points)]
     title = PurePath(sweep.input.path or "the model").name
     title += f": {sweep.option}={sweep.points[0].value} … {sweep.points[-1].value}"
-    with rc_context(STYLE):
+    with rc_context(STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a letter that the font lacks becomes a box
         figure = Figure(figsize=(1.0 + 3.9 * len(shown), 4.6), layout=ConstrainedLayoutEngine(wspace=0.05))
         axes = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
         for ax, cost in zip(axes, shown, strict=True):

@@ -369,3 +369,10 @@ def test_a_pass_that_fails_in_another_process_fails_here() -> None:
     model = net(NET)
     with pytest.raises(PassError, match="pass 'failing' failed: ValueError: seven"):
         sweep(model, [Scale(), Failing()], over="by=1,2,3", jobs=2, test=labelled(model))
+
+
+def test_any_name_of_a_file_can_stand_in_the_title(tmp_path: Path) -> None:
+    path = tmp_path / "net $x_{$ 网络.onnx"
+    write_net(tmp_path).rename(path)
+    found = sweep(path, [Scale()], over="by=1,2", calib=samples())
+    assert "$x_{$" in ElementTree.fromstring(found.to_svg()).findtext("{*}title")
