@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Unpack
 
-from onnxprune.compression import Ready, Source, prepare
+from onnxprune.compression import Ready, Source, check_depfile, prepare, saved
 from onnxprune.errors import UsageError
 from onnxprune.executor import Serial
 from onnxprune.job import Given, Job
@@ -56,7 +56,9 @@ def sweep(
         max_drop=jobs[0].recipe.max_drop,
         seed=jobs[0].recipe.seed,
     )
-    return found if output is None else found.save(output)
+    if output is None:
+        return found
+    return saved(partial(found.save, output), Path(output) / DATA, (model, recipe), jobs[0])
 
 
 def _check(job: Job, read: Sequence[object], output: str | Path | None) -> None:
@@ -65,6 +67,7 @@ def _check(job: Job, read: Sequence[object], output: str | Path | None) -> None:
         raise UsageError("a sweep compares points on data: give --test or --calib along with --sweep")
     if job.save_after is not None:
         raise UsageError("the models after each pass (--save-after) are those of one run: leave out --sweep")
+    check_depfile(job, read, output)
     if output is not None:
         check_folder(Path(output), [DATA, PICTURE])
         spare(read, [Path(output) / name for name in (DATA, PICTURE)])

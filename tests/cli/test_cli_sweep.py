@@ -76,3 +76,12 @@ def test_a_dry_run_writes_nothing_and_the_report_goes_where_it_is_wanted(work: P
     assert (done.code, done.err) == (0, "")
     assert tree(work) == before
     jsonschema.validate(json.loads(done.out), schema())
+
+
+def test_a_depfile_tells_what_a_sweep_was_made_of(work: Path, run: Run) -> None:
+    done = run("net.onnx", "--passes=scale", "--sweep=by=1,2", *TEST, "-o", "out", "-q", "--depfile=out.d")
+    assert done.code == 0
+    rule = (work / "out.d").read_text()
+    assert rule.startswith("out/sweep.json:")
+    assert "net.onnx" in rule
+    assert "test.npz" in rule
