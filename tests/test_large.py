@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -70,6 +71,18 @@ def test_a_result_over_2_gb_has_its_weights_beside_it(tmp_path: Path) -> None:
     assert (found["bytes_out"] > 2 << 30, found["orphaned_bytes"]) == (True, 0)
     assert found["peak_rss_bytes"] <= 1.5 * 2**30
     assert found["max_rel_error"] < 1e-5
+
+
+def test_an_edited_weight_travels_to_another_process_by_value(small_limits: None) -> None:
+    value = np.arange(2**15, dtype=np.float32)
+    weight = spool.stored("w", value)
+    assert weight.file is not None
+    twin = pickle.loads(pickle.dumps(weight))
+    assert twin.file is not None
+    assert twin.file.path != weight.file.path
+    del weight
+    gc.collect()
+    np.testing.assert_array_equal(twin.value(), value)
 
 
 # -- bytes -------------------------------------------------------------------------------------------------------------
