@@ -1,8 +1,8 @@
 """The one form in which rules and passes see a model.
 
-Normalisation is done once, so that no rule repeats it: local functions are inlined, the domain ``ai.onnx`` is
-written ``""``, ``Constant`` nodes become initializers, initializers leave the graph inputs, an ``Identity`` of an
-initializer is that initializer, every node has a unique name.
+Normalisation is done once, so that no rule repeats it: a model older than opset 7 is lifted to it, local functions are
+inlined, the domain ``ai.onnx`` is written ``""``, ``Constant`` nodes become initializers, initializers leave the graph
+inputs, an ``Identity`` of an initializer is that initializer, every node has a unique name.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ from collections.abc import Iterable
 
 import numpy as np
 import onnx
+import onnx.helper
 import onnx.inliner
 from onnx import numpy_helper
 
 from onnxprune.errors import ModelError
 from onnxprune.external import check_located, is_external
+from onnxprune.lift import lifted
 from onnxprune.sizes import SMALL, check_sound, check_sparse, nbytes
 from onnxprune.subgraphs import all_nodes, captures, inner_tensors, sparse_tensors
 from onnxprune.weights import inlined
 
 __all__ = ["OPSETS", "normalise"]
 
-OPSETS = range(7, 27)
+OPSETS = range(7, 27)  # of the graph that rules and passes see
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +35,13 @@ log = logging.getLogger(__name__)
 def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of the model in the one form that rules and passes see.
 
-    Raises ModelError for an opset out of range, for tensors that do not hold what they claim, and for external data
+    Raises ModelError for an opset that is too new, for tensors that do not hold what they claim, and for external data
     whose folder is not known.
     """
     proto = _without_functions(proto)
     for entry in proto.opset_import:
         entry.domain = "" if entry.domain == "ai.onnx" else entry.domain
-    _check_opset(proto)
+    opset = _opset(proto)
     overridable = proto.ir_version >= 4
     proto.ir_version = max(proto.ir_version, 4)  # below 4, initializers must be graph inputs too
     graph = proto.graph
@@ -47,17 +49,21 @@ def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
     _check_tensors(graph)
     _open_negative_sizes(graph)
     for node in all_nodes(graph):
-        node.domain = "" if node.domain == "ai.onnx" else node.domain
-    _constants_to_initializers(graph)
-    small = (t for t in graph.initializer if is_external(t) and nbytes(t) <= SMALL)
-    for tensor in (*small, *filter(is_external, inner_tensors(graph))):
-        tensor.CopyFrom(inlined(tensor))
+        if node.domain in ("", "ai.onnx"):
+            node.ClearField("domain")  # not there and empty mean the same, but are not the same bytes
     defaults = [i.name for i in graph.input if i.name in {t.name for t in graph.initializer}]
     if overridable and defaults:
         log.info("inputs with a default value become constants: %s", ", ".join(defaults))
     _keep(graph.input, set(defaults))
-    _resolve_aliases(graph)
-    _name_nodes(graph)
+    if opset < OPSETS[0]:
+        log.info("the model uses opset %d and is lifted to %d", opset, OPSETS[0])
+        proto = lifted(proto, OPSETS[0])
+    _constants_to_initializers(proto.graph)
+    small = (t for t in proto.graph.initializer if is_external(t) and nbytes(t) <= SMALL)
+    for tensor in (*small, *filter(is_external, inner_tensors(proto.graph))):
+        tensor.CopyFrom(inlined(tensor))
+    _resolve_aliases(proto.graph)
+    _name_nodes(proto.graph)
     return proto
 
 
@@ -88,20 +94,26 @@ def _open_negative_sizes(graph: onnx.GraphProto) -> None:
                 dim.ClearField("dim_value")
 
 
-def _check_opset(proto: onnx.ModelProto) -> None:
-    versions = sorted({o.version for o in proto.opset_import if o.domain == ""})
+def _opset(proto: onnx.ModelProto) -> int:
+    """The version of the standard operators; a model that uses none of them gets the oldest that rules know."""
+    versions = sorted({int(o.version) for o in proto.opset_import if o.domain == ""})
     if not versions:
-        raise ModelError("the model imports no standard opset (domain ''): cannot tell what its operators mean")
+        if any(node.domain in ("", "ai.onnx") for node in all_nodes(proto.graph)):
+            raise ModelError(
+                "the model imports no standard opset (domain ''), so that nothing tells what its operators mean: add it"
+            )
+        versions = [OPSETS[0]]
+        proto.opset_import.append(onnx.helper.make_opsetid("", OPSETS[0]))
     if len(versions) > 1:
         raise ModelError(
             f"the model imports the standard opset twice, as {versions[0]} and as {versions[-1]}: keep one"
         )
-    opset = versions[0]
-    if opset not in OPSETS:
+    if not 1 <= versions[0] <= OPSETS[-1]:
         raise ModelError(
-            f"the model uses opset {opset}; supported are {OPSETS[0]} to {OPSETS[-1]}: "
+            f"the model uses opset {versions[0]}; supported are opsets up to {OPSETS[-1]}: "
             "convert it with onnx.version_converter.convert_version"
         )
+    return versions[0]
 
 
 def _constants_to_initializers(graph: onnx.GraphProto) -> None:

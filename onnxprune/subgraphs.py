@@ -11,7 +11,16 @@ import onnx
 
 from onnxprune.external import entries, is_external
 
-__all__ = ["all_nodes", "captures", "data_files", "graphs_of", "inner_names", "inner_tensors", "sparse_tensors"]
+__all__ = [
+    "all_graphs",
+    "all_nodes",
+    "captures",
+    "data_files",
+    "graphs_of",
+    "inner_names",
+    "inner_tensors",
+    "sparse_tensors",
+]
 
 Body: TypeAlias = onnx.GraphProto | onnx.FunctionProto
 
@@ -29,6 +38,12 @@ def all_nodes(graph: Body) -> Iterator[onnx.NodeProto]:
         for attribute in node.attribute:
             for inner in graphs_of(attribute):
                 yield from all_nodes(inner)
+
+
+def all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph, and the subgraphs inside its nodes."""
+    yield graph
+    yield from (inner for node in all_nodes(graph) for attribute in node.attribute for inner in graphs_of(attribute))
 
 
 def inner_tensors(graph: Body) -> Iterator[onnx.TensorProto]:

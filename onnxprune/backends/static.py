@@ -9,9 +9,12 @@ from pathlib import Path
 import onnx
 import onnxruntime as ort
 
-from onnxprune.errors import BackendError, unknown
+from onnxprune.errors import BackendError, ModelError, unknown
+from onnxprune.lift import lifted
 
 __all__ = ["fix_shapes", "graph_inputs"]
+
+FLOOR = 13  # since this opset, axes and sizes are inputs
 
 
 def graph_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
@@ -35,7 +38,7 @@ def fix_shapes(proto: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) ->
         _fix(value, shapes.get(value.name))
     del fixed.graph.input[:]
     fixed.graph.input.extend(inputs)
-    return _folded(fixed)
+    return _modern(_folded(fixed))
 
 
 def _check_names(shapes: Mapping[str, tuple[int, ...]], inputs: list[onnx.ValueInfoProto]) -> None:
@@ -62,6 +65,16 @@ def _agrees(known: list[int | None], shape: tuple[int | None, ...]) -> bool:
 
 def _written(tensor: onnx.TypeProto.Tensor) -> str:
     return f"[{', '.join(str(dim.dim_value or dim.dim_param or '?') for dim in tensor.shape.dim)}]"
+
+
+def _modern(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The compiler reads a node of an old opset as if it were of a newer one, and may take one setting for another."""
+    if all(entry.domain or entry.version >= FLOOR for entry in proto.opset_import):
+        return proto
+    try:
+        return _folded(lifted(proto, FLOOR))
+    except ModelError as error:
+        raise BackendError(str(error)) from error
 
 
 def _folded(proto: onnx.ModelProto) -> onnx.ModelProto:

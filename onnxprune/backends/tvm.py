@@ -45,7 +45,6 @@ REFUSED: Mapping[str, Callable[[onnx.NodeProto], bool]] = {
     "DequantizeLinear": lambda node: _integer(node, "block_size") != 0,
     "MaxPool": lambda node: len(node.output) > 1,
     "QuantizeLinear": lambda node: _integer(node, "block_size") != 0,
-    "Slice": lambda node: len(node.input) < 3,  # opset 9 and older: bounds in attributes
     "TopK": lambda node: _integer(node, "sorted", 1) == 0,
 }
 

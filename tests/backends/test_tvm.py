@@ -93,6 +93,26 @@ def test_a_library_computes_what_onnxruntime_does(
     assert tvm.verify(built.artifact, model, [feeds]) < 1e-5
 
 
+OLD = """(float[1,2,4,4] x) => (float[1,2,8,6] y)
+    { u = Upsample<scales=[1.0,1.0,2.0,2.0]>(x)  s = Slice<axes=[3], starts=[1], ends=[7]>(u)
+      y = Clip<min=-0.5, max=0.5>(s) }"""
+
+
+def test_a_model_of_an_old_opset_is_compiled_as_what_it_means(tmp_path: Path) -> None:
+    model, feeds = net(OLD, 8), feeds_of({"x": (1, 2, 4, 4)})
+    built = tvm.build(model, HOST, tmp_path / "model.so", {})
+    assert_equal(tvm.run(built.artifact, [feeds["x"]]), onnxruntime(model, feeds))
+    assert model == net(OLD, 8)
+
+
+def test_a_node_that_cannot_be_lifted_for_the_compiler_is_named(tmp_path: Path) -> None:
+    text = "(float[1,1,4,4] x) => (float[1,1,8,2] y) { y = Resize(x, s) }"
+    model = net(text, 10)
+    model.graph.initializer.append(numpy_helper.from_array(np.float32([1, 1, 2, 0.5]), "s"))
+    with pytest.raises(BackendError, match="Resize 'y' cannot be lifted from opset 10 to 11"):
+        tvm.build(model, HOST, tmp_path / "model.so", {})
+
+
 def test_integer_inputs_and_outputs_keep_their_order_and_type(tmp_path: Path) -> None:
     model = net(EMBEDDING)
     words = np.array([[0, 6, 3], [2, 2, 5]])

@@ -11,7 +11,9 @@ from cuts import random_cut, shifted
 from oracle import run, silenced
 
 from onnxprune.analyses.channels import ChannelGroups
+from onnxprune.lift import lifted
 from onnxprune.model import Model
+from onnxprune.normal import OPSETS as SUPPORTED
 from onnxprune.runtime import Session
 from onnxprune.shapes import input_shapes
 
@@ -52,6 +54,15 @@ def test_a_network_is_read_and_written_without_a_change_of_its_function(path: Pa
     feeds = inputs(path, model)
     expected = Session(onnx.load(path), optimise=False)(feeds)
     for y, z in zip(run(model, feeds), expected, strict=True):
+        assert np.abs(y - z).max() <= 1e-6 * np.abs(z).max()
+
+
+@every_model
+def test_a_network_is_lifted_without_a_change_of_its_function(path: Path) -> None:
+    model = Model.load(path)
+    feeds = inputs(path, model)
+    lift = lifted(model.proto(), max(SUPPORTED))
+    for y, z in zip(Session(lift, optimise=False)(feeds), run(model, feeds), strict=True):
         assert np.abs(y - z).max() <= 1e-6 * np.abs(z).max()
 
 
