@@ -15,7 +15,7 @@ from onnxprune.errors import ModelError, UsageError
 from onnxprune.external import entries, is_external, localise, place
 from onnxprune.node import Shape
 from onnxprune.sizes import SMALL, TWO_GB, nbytes
-from onnxprune.subgraphs import inner_tensors
+from onnxprune.subgraphs import all_nodes, inner_tensors
 from onnxprune.weights import array, raw
 from onnxprune.wire import wire
 
@@ -77,13 +77,32 @@ def infer(proto: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
     Raises ModelError for a graph that the ONNX checker or strict shape inference refuses.
     """
     lean = stripped(proto)
+    tensors = [o.type.tensor_type for o in lean.graph.output if o.type.HasField("tensor_type")]
+    shapeless = [tensor for tensor in tensors if not tensor.HasField("shape")]
     try:
+        for tensor in shapeless:
+            tensor.shape.SetInParent()  # the checker asks for a shape; inference would believe it
         onnx.checker.check_model(lean)
-        known = propagated(lean, check_type=True, strict_mode=True)
+        for tensor in shapeless:
+            tensor.ClearField("shape")
+        known = _known(lean)
     except Exception as error:  # checker and inference raise several unrelated types
         text = " ".join(str(error).split())[:400]
         raise ModelError(f"the graph is invalid: {text}") from error
     return {v.name: v for v in (*known.input, *known.value_info, *known.output)}
+
+
+def _known(lean: onnx.ModelProto) -> onnx.GraphProto:
+    """Strict inference; where it fails, again with defaults written out, of which onnx forgets some in functions."""
+    try:
+        return propagated(lean, check_type=True, strict_mode=True)
+    except onnx.shape_inference.InferenceError:
+        opset = max((o.version for o in lean.opset_import if o.domain == ""), default=1)
+        for node in (n for n in all_nodes(lean.graph) if not n.domain):
+            schema, given = onnx.defs.get_schema(node.op_type, opset), {a.name for a in node.attribute}
+            defaults = (a.default_value for a in schema.attributes.values())
+            node.attribute.extend(a for a in defaults if a.type and a.name not in given)
+        return propagated(lean, check_type=True, strict_mode=True)
 
 
 def propagated(lean: onnx.ModelProto, **checks: bool) -> onnx.GraphProto:

@@ -61,6 +61,8 @@ def _run(proto: onnx.ModelProto, names: list[str], dynamic: int, fill: int) -> l
     feeds = {}
     _check_runnable(proto, dynamic)
     for value in proto.graph.input:
+        if not value.type.tensor_type.elem_type:
+            raise ValueError(f"input '{value.name}' is no tensor")
         dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
         feeds[value.name] = np.full(_sizes(value, dynamic), fill, dtype)
     return Session(probe, optimise=False)(feeds)

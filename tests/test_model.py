@@ -20,6 +20,7 @@ from onnxprune.model import Model
 from onnxprune.node import Axis, Tensor
 from onnxprune.normal import OPSETS as SUPPORTED
 from onnxprune.proto import shape_of
+from onnxprune.shapes import concrete
 
 CHAIN = """(float[1,3,8,8] x) => (float[1,2,8,8] y) <float[4,3,3,3] w, float[4] b, float[2,4,1,1] v>
     { a = Conv<pads=[1,1,1,1]>(x, w, b)  r = Relu(a)  y = Conv(r, v) }"""
@@ -242,18 +243,72 @@ def test_opsets_from_7_to_26_are_read(opset: int) -> None:
     assert (model.opset, model.nodes[0].opset) == (opset, opset)
 
 
-@pytest.mark.parametrize("opset", [1, 6, 27])
+@pytest.mark.parametrize("opset", [0, 27])
 def test_other_opsets_are_refused_by_name_with_a_way_out(opset: int) -> None:
     proto = model_of([helper.make_node("Relu", ["x"], ["y"])], {"x": [2]}, {"y": [2]}, opset=opset)
-    with pytest.raises(ModelError, match=rf"opset {opset}; supported are 7 to 26: convert it with"):
+    with pytest.raises(ModelError, match=rf"opset {opset}; supported are opsets up to 26: convert it with"):
         Model.load(proto)
 
 
-def test_a_model_without_the_standard_opset_is_refused() -> None:
-    proto = model_of([helper.make_node("Thing", ["x"], ["y"], domain="my")], {"x": [2]}, {"y": [2]}, domains=("my",))
+@pytest.mark.parametrize("opset", range(1, 7))
+def test_older_opsets_are_lifted_to_the_first_that_rules_know(opset: int) -> None:
+    proto = model_of([helper.make_node("Relu", ["x"], ["y"])], {"x": [2]}, {"y": [2]}, opset=opset)
+    model = Model.load(proto)
+    assert model.opset == 7
+    assert run(model, {"x": np.float32([-1, 2])})[0].tolist() == [0, 2]
+
+
+def test_standard_operators_without_their_opset_are_refused() -> None:
+    proto = model_of([helper.make_node("Relu", ["x"], ["y"])], {"x": [2]}, {"y": [2]}, domains=("my",))
     del proto.opset_import[0]
-    with pytest.raises(ModelError, match="imports no standard opset"):
+    with pytest.raises(ModelError, match=r"imports no standard opset .* add it"):
         Model.load(proto)
+
+
+def test_a_model_without_standard_operators_needs_no_opset_for_them() -> None:
+    node = helper.make_node("Binarizer", ["x"], ["y"], domain="ai.onnx.ml", threshold=1.0)
+    proto = model_of([node], {"x": [2]}, {"y": [2]}, domains=("ai.onnx.ml",))
+    del proto.opset_import[0]
+    model = Model.load(proto)
+    assert model.opset == 7
+    assert run(model, {"x": np.float32([0.5, 2])})[0].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("opset", [9, 13, 26])
+def test_an_attribute_that_is_left_out_of_a_function_has_its_default(opset: int) -> None:
+    text = "(float[2,3,4,4] x) => (float[2,3,4,4] y) { y = MeanVarianceNormalization(x) }"
+    model = net(text, opset)
+    assert model.tensor("y").shape == (2, 3, 4, 4)
+    assert [dict(node.attrs) for node in model.nodes] == [{}]
+    assert "axes" not in text_of(model.proto())
+
+
+def test_an_output_without_a_shape_gets_the_one_that_is_inferred(tmp_path: Path) -> None:
+    proto = net_proto(CHAIN)
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    model = Model.load(proto)
+    assert model.outputs[0].shape == (1, 2, 8, 8)
+    model.save(tmp_path / "m.onnx")
+    assert_same_function(Model.load(tmp_path / "m.onnx"), net(CHAIN))
+
+
+def text_of(proto: onnx.ModelProto) -> str:
+    return onnx.printer.to_text(proto)
+
+
+def test_a_domain_that_is_empty_or_left_out_is_the_same() -> None:
+    left_out, empty = net_proto(CHAIN), net_proto(CHAIN)
+    for node, other in zip(left_out.graph.node, empty.graph.node, strict=True):
+        node.ClearField("domain")
+        other.domain = ""
+    assert Model.load(left_out).fingerprint() == Model.load(empty).fingerprint()
+
+
+def test_a_sequence_among_the_inputs_leaves_shapes_open() -> None:
+    model = net(
+        "(seq(float[N]) s, float[M] x) => (float[K] y) { a = ConcatFromSequence<axis=0>(s)  y = Concat<axis=0>(a, x) }"
+    )
+    assert concrete(model, {"x": (3,)})["x"] == (3,)
 
 
 def test_a_model_with_two_standard_opsets_is_refused() -> None:
