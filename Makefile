@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint zoo builds docs pictures bench large models clean
+.PHONY: demo test lint zoo builds corpora docs pictures bench large models clean
 
 demo: .venv/.ready  ## compress a network that lies in the repository, into build/demo/
 	$(BIN)/onnxprune models/digits_resnet.onnx --passes fold,prune:macs=50% --calib models/digits.calib.npz \
@@ -18,6 +18,9 @@ lint: .venv/.ready
 
 zoo: .venv/.ready  ## the suite on the networks of ../shared/zoo, where they are
 	$(BIN)/pytest -m zoo
+
+corpora: .venv/.ready  ## the suite on the backend cases of onnx, with counts
+	$(BIN)/pytest -m corpora tests/corpora
 
 builds: .venv/.ready  ## CMake, Make and Meson, every input changed in turn
 	$(BIN)/pytest -m builds
