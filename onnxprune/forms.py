@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from onnxprune.units import Amount, Share
+from onnxprune.units import Amount, Share, Size
 
 __all__ = ["Form", "form_of", "text_of"]
 
@@ -45,6 +45,7 @@ _FORMS: dict[object, Form] = {
     str: Form("a text", str),
     Share: Form(Share.allowed, Share),
     Amount: Form(Amount.allowed, Amount.parse),
+    Size: Form(Size.allowed, Size.parse),
 }
 
 

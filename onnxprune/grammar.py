@@ -1,7 +1,8 @@
 """The text form of a pipeline: ``name:key=value:key=value,name2``.
 
 A value with ``:``, ``,`` or ``=`` is quoted (``keep='a,b'``), the quote itself is doubled inside, and a repeated key is
-a list.
+a list. Where there is nothing but options, commas stand between them too, and further values need no key:
+``mean=0.5,0.4,0.3,size=224``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 
 from onnxprune.errors import UsageError
 
-__all__ = ["parse_passes", "quoted"]
+__all__ = ["parse_options", "parse_passes", "quoted"]
 
 _WORD = re.compile(
     r"""\s*+(?P<key>[^\s:,='"]+)\s*+
@@ -39,6 +40,20 @@ def parse_passes(text: str) -> list[tuple[str, dict[str, list[str]]]]:
             _add(word, *passes[-1])
         position, separator = word.end(), word["end"]
     return passes
+
+
+def parse_options(text: str) -> dict[str, list[str]]:
+    """Options as they are written; a word without ``=`` is one more value of the option before it."""
+    options: dict[str, list[str]] = {}
+    position, separator, key = 0, "," if text.strip() else "", ""
+    while separator:
+        word = _WORD.match(text, position)
+        if word is None or (word["value"] is None and not key):
+            raise UsageError(f"cannot read {text[position:]!r} in {text!r}: the form is key=value,key=value,value")
+        key = word["key"] if word["value"] is not None else key
+        options.setdefault(key, []).append(word["key"] if word["value"] is None else _unquoted(word))
+        position, separator = word.end(), word["end"]
+    return options
 
 
 def _add(word: re.Match[str], name: str, options: dict[str, list[str]]) -> None:

@@ -15,12 +15,13 @@ from typing import Any, TypeAlias, TypeVar
 from onnxprune.errors import PassContractError, UsageError, unknown
 from onnxprune.forms import Form, form_of, text_of
 from onnxprune.grammar import parse_passes, quoted
-from onnxprune.units import Amount, Share
+from onnxprune.units import Amount, Share, Size
 
 __all__ = [
     "Amount",
     "Form",
     "Share",
+    "Size",
     "Told",
     "build",
     "doc",
@@ -57,7 +58,7 @@ def _forms(cls: type, names: Iterable[str]) -> dict[str, Form]:
     except (NameError, TypeError) as error:
         raise PassContractError(
             f"{_label(cls)}: an option has a type that cannot be written ({error}); use bool, int, float, str, Share,"
-            " Amount or Literal, each perhaps with '| None', or a tuple[..., ...] of them, imported at run time"
+            " Amount, Size or Literal, each perhaps with '| None', or a tuple[..., ...] of them, imported at run time"
         ) from error
 
 

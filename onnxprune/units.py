@@ -1,4 +1,4 @@
-"""How much: a share of something, and the amount of a cost that may be left."""
+"""How much: a share of something, the amount of a cost that may be left, the size of an image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 
 from onnxprune.errors import UsageError
 
-__all__ = ["Amount", "Share", "span"]
+__all__ = ["Amount", "Share", "Size", "span"]
 
 _NUMBER = re.compile(r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?)\s*(%|K|M|G|ms|)")
 _COUNTS = {"G": Decimal(10**9), "M": Decimal(10**6), "K": Decimal(10**3)}
@@ -79,6 +79,28 @@ class Amount:
             return _plain(exact)
         suffix = next((suffix for suffix, scale in _COUNTS.items() if exact >= scale), "K")
         return _plain(exact / _COUNTS[suffix]) + suffix
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size of an image; ``Size.parse("240x320")`` is 240 high and 320 wide."""
+
+    height: int
+    width: int
+
+    allowed: ClassVar[str] = "a size as 224 or 240x320 (height x width)"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The size that ``224`` or ``240x320`` stands for."""
+        height, cross, width = text.lower().partition("x")
+        sides = [int(side) for side in ((height, width) if cross else (height, height)) if side.strip().isdecimal()]
+        if len(sides) != 2 or not all(sides):
+            raise UsageError(f"'{text}' is not {cls.allowed}")
+        return cls(*sides)
+
+    def __str__(self) -> str:
+        return str(self.height) if self.height == self.width else f"{self.height}x{self.width}"
 
 
 def span(first: str, last: str, step: str) -> list[str]:
