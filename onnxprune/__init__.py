@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnxprune.compression import Result, compress
+    from onnxprune.data.preprocess import Preprocess
     from onnxprune.errors import (
         BackendError,
         ModelError,
@@ -45,6 +46,7 @@ __all__ = [
     "PassError",
     "PassManager",
     "Point",
+    "Preprocess",
     "Recipe",
     "Report",
     "Result",
@@ -58,6 +60,7 @@ __all__ = [
 
 _HOMES = {
     "compression": ("Result", "compress"),
+    "data.preprocess": ("Preprocess",),
     "errors": ("BackendError", "ModelError", "OnnxPruneError", "PassContractError", "PassError", "UsageError"),
     "manager": ("PassManager",),
     "model": ("Model",),

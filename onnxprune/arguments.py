@@ -102,10 +102,13 @@ def _what(parser: argparse.ArgumentParser) -> None:
 
 def _data(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data and goals")
-    group.add_argument(
-        "--calib", metavar="FILE", help="calibration samples: an .npz with an array for each graph input"
-    )
-    group.add_argument("--test", metavar="FILE", help="samples to measure on, perhaps with 'labels'")
+    text = "calibration samples: .npz, .npy, a folder of images, .npy or .npz, or 'random' for a dry trial"
+    group.add_argument("--calib", metavar="DATA", help=text)
+    group.add_argument("--test", metavar="DATA", help="samples to measure on, perhaps with labels; the same forms")
+    text = "how pixels become what the graph reads, as mean=0.5,std=0.5: scale, mean, std, size, fit, order ..."
+    group.add_argument("--preprocess", metavar="LIST", help=text)
+    text = "a CSV file: a file name of the folder and its label on each line (default: the names of sub-folders)"
+    group.add_argument("--labels", metavar="FILE", help=text)
     group.add_argument(
         "--metric", metavar="MODULE:FUNCTION", help="(outputs, labels) -> score (default: top-1 accuracy)"
     )

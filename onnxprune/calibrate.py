@@ -6,14 +6,20 @@ import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from onnxprune.data.arrays import LABELS, shown
+from onnxprune.data.columns import Column, chunks
+from onnxprune.data.pieces import Samples
+from onnxprune.data.preprocess import Preprocess
+from onnxprune.data.sources import Source, read
 from onnxprune.errors import UsageError
 from onnxprune.model import Model
-from onnxprune.node import Array, Shape, Tensor
-from onnxprune.samples import LABELS, Source, read
+from onnxprune.node import Array, Tensor
+from onnxprune.shapes import input_shapes
 
 __all__ = ["Calibration"]
 
@@ -31,32 +37,45 @@ class Calibration:
     batch: int | None
     seed: int
     bare: frozenset[str] = field(repr=False)
-    content: str = field(repr=False)  # SHA-256 of arrays and labels
-    arrays: Mapping[str, Array] = field(repr=False)  # [samples, ...], read-only, shared by every part
+    content: str = field(repr=False)  # SHA-256 of columns and labels
+    columns: Mapping[str, Column] = field(repr=False)  # [samples, ...], shared by every part
     order: npt.NDArray[np.int64] = field(repr=False)  # the samples of this part
     all_labels: Array | None = field(repr=False)
+    kind: str = field(default="arrays", repr=False)  # of the source
+    left_out: tuple[str, ...] = field(default=(), repr=False)  # files of the source that are no samples
 
     @classmethod
-    def load(cls, source: Source, model: Model, *, seed: int = 0) -> Calibration:
-        """Data from an ``.npz`` file or a mapping: an array [samples, ...] per graph input, and perhaps ``labels``.
+    def load(
+        cls,
+        source: Source,
+        model: Model,
+        *,
+        seed: int = 0,
+        preprocess: Preprocess | None = None,
+        labels: str | Path | None = None,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> Calibration:
+        """Samples for every graph input from a file, a folder, a mapping of arrays or feeds, and perhaps labels.
 
         Arrays must have the graph's dtype and finite values; raises UsageError for whatever does not fit the graph.
-        A graph of fixed batch size gets whole batches only: samples that do not fill one are left out.
+        A graph of fixed batch size gets whole batches only: samples that do not fill one are left out. ``shapes``
+        say what the graph leaves open of the size of images and made-up inputs.
         """
-        where, arrays = read(source, [t.name for t in model.inputs])
-        labels = None if LABELS in {t.name for t in model.inputs} else arrays.pop(LABELS, None)
-        count = _sample_count(where, arrays, labels)
-        bare = frozenset(t.name for t in model.inputs if _is_bare(where, t, arrays[t.name]))
+        input_shapes(model, shapes or {})  # refuses what the graph does not take
+        wanted = [replace(t, shape=(shapes or {}).get(t.name, t.shape)) for t in model.inputs]
+        data = read(source, wanted, preprocess=preprocess, labels=labels, seed=seed)
+        where, count = data.where, _sample_count(data)
+        bare = frozenset(t.name for t in model.inputs if _is_bare(where, t, data.columns[t.name]))
         for tensor in model.inputs:
-            _check_values(where, tensor, arrays[tensor.name])
+            _check_type(where, tensor, data.columns[tensor.name])
         batch = _batch(where, model.inputs, bare)
         used = count // (batch or 1) * (batch or 1)
         if not used:
             raise UsageError(f"{where}: {count} samples do not fill a batch; the graph takes exactly {batch} at once")
         if used < count:
             log.info("%s: %d of %d samples fill no batch of %s and are left out", where, count - used, count, batch)
-        content = _digest({**arrays, f"{LABELS} set aside": labels} if labels is not None else arrays)
-        return cls(batch, seed, bare, content, arrays, np.arange(used, dtype=np.int64), labels)
+        order, content = np.arange(used, dtype=np.int64), _digest(data)
+        return cls(batch, seed, bare, content, data.columns, order, data.labels, data.kind, data.left_out)
 
     @property
     def count(self) -> int:
@@ -73,7 +92,7 @@ class Calibration:
         size = self.batch or size
         for start in range(0, self.count, size):
             chosen = self.order[start : start + size]
-            yield {n: np.asarray(a[chosen[0]]) if n in self.bare else a[chosen] for n, a in self.arrays.items()}
+            yield {n: np.asarray(c[chosen][0]) if n in self.bare else c[chosen] for n, c in self.columns.items()}
 
     def split(self, check: float = 0.2) -> tuple[Calibration, Calibration]:
         """A part to fit on and a part to check on, drawn at random by ``seed``; ``check`` is a share of the samples.
@@ -94,50 +113,42 @@ class Calibration:
         return hashlib.sha256(f"{self.content} {self.seed} ".encode() + self.order.tobytes()).hexdigest()
 
 
-def _sample_count(where: str, arrays: Mapping[str, Array], labels: Array | None) -> int:
-    every = {**arrays, LABELS: labels} if labels is not None else arrays
-    if flat := [name for name, array in every.items() if array.ndim == 0]:
-        raise UsageError(f"{where}: array '{flat[0]}' is a single number; its first axis must count the samples")
-    counts = {name: len(array) for name, array in every.items()}
+def _sample_count(data: Samples) -> int:
+    shapes = {name: column.shape for name, column in data.columns.items()}
+    if data.labels is not None:
+        shapes[LABELS] = data.labels.shape
+    if flat := [name for name, shape in shapes.items() if not shape]:
+        raise UsageError(f"{data.where}: array '{flat[0]}' is a single number; its first axis must count the samples")
+    counts = {name: shape[0] for name, shape in shapes.items()}
     if len(set(counts.values())) > 1:
-        held = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise UsageError(f"{where}: the arrays differ in their number of samples ({held}); give one for each sample")
+        held, way_out = ", ".join(f"{name} {count}" for name, count in counts.items()), "give one for each sample"
+        raise UsageError(f"{data.where}: the arrays differ in their number of samples ({held}); {way_out}")
     if not (count := next(iter(counts.values()))):
-        raise UsageError(f"{where}: there are no samples in it; give at least one")
+        raise UsageError(f"{data.where}: there are no samples in it; give at least one")
     return count
 
 
-def _is_bare(where: str, tensor: Tensor, array: Array) -> bool:
+def _is_bare(where: str, tensor: Tensor, column: Column) -> bool:
     """Whether the sample axis stands before all axes of the graph input, and is not the first of them."""
     if tensor.shape is None:
         return False
-    bare = array.ndim == len(tensor.shape) + 1
-    sizes = tensor.shape if bare else tensor.shape[1:]
-    if len(sizes) == array.ndim - 1 and all(s == array.shape[k] for k, s in enumerate(sizes, 1) if isinstance(s, int)):
+    bare = len(column.shape) == len(tensor.shape) + 1
+    sizes, held = tensor.shape if bare else tensor.shape[1:], column.shape[1:]
+    if len(sizes) == len(held) and all(s == h for s, h in zip(sizes, held, strict=True) if isinstance(s, int)):
         return bare
-    reads = f"the graph reads {_text(tensor.shape)}"
-    shapes = _text(("samples", *tensor.shape[1:])) if tensor.shape else "samples"
-    raise UsageError(f"{where}: array '{tensor.name}' is {_text(array.shape)}, but {reads}; give {shapes}")
+    reads = f"the graph reads {shown(tensor.shape)}"
+    shapes = shown(("samples", *tensor.shape[1:])) if tensor.shape else "samples"
+    raise UsageError(f"{where}: array '{tensor.name}' is {shown(column.shape)}, but {reads}; give {shapes}")
 
 
-def _text(shape: Shape) -> str:
-    return "×".join("?" if size is None else str(size) for size in shape) or "a single number"
-
-
-def _check_values(where: str, tensor: Tensor, array: Array) -> None:
-    if (
-        tensor.dtype is not None
-        and array.dtype != tensor.dtype
-        and not (tensor.dtype.hasobject and array.dtype.kind == "U")
-    ):
-        wanted = "str" if tensor.dtype.hasobject else tensor.dtype.name
-        scaling = ", scaled as in training" if array.dtype.kind in "iub" and tensor.dtype.kind == "f" else ""
-        way_out = f"convert it with .astype('{wanted}'){scaling}"
-        raise UsageError(f"{where}: array '{tensor.name}' is {array.dtype.name}, the graph reads {wanted}; {way_out}")
-    if array.dtype.kind in "fc" and not (finite := np.isfinite(array)).all():
-        sample = int(np.argmin(finite.reshape(len(array), -1).all(axis=1)))
-        way_out = "remove or repair such samples"
-        raise UsageError(f"{where}: array '{tensor.name}' holds NaN or infinity, first in sample {sample}; {way_out}")
+def _check_type(where: str, tensor: Tensor, column: Column) -> None:
+    held, wanted = column.dtype, tensor.dtype
+    if wanted is None or held == wanted or (wanted.hasobject and held.kind == "U"):
+        return
+    name = "str" if wanted.hasobject else wanted.name
+    scaling = ", scaled as in training" if held.kind in "iub" and wanted.kind == "f" else ""
+    way_out = f"convert it with .astype('{name}'){scaling}"
+    raise UsageError(f"{where}: array '{tensor.name}' is {held.name}, the graph reads {name}; {way_out}")
 
 
 def _batch(where: str, inputs: Sequence[Tensor], bare: frozenset[str]) -> int | None:
@@ -151,9 +162,22 @@ def _batch(where: str, inputs: Sequence[Tensor], bare: frozenset[str]) -> int | 
     return next(iter(fixed.values()), None)
 
 
-def _digest(arrays: Mapping[str, Array]) -> str:
+def _digest(data: Samples) -> str:
+    """A SHA-256 of all that the samples hold; raises UsageError where that is not finite."""
     digest = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    marks = {} if data.labels is None else {f"{LABELS} set aside": data.labels}
+    for name, column in sorted([*data.columns.items(), *marks.items()]):
+        digest.update(f"{name} {column.dtype.str} {column.shape} ".encode())
+        for start, samples in chunks(column):
+            if name not in marks:
+                _check_finite(data, name, start, samples)
+            digest.update(np.ascontiguousarray(samples).reshape(-1).view(np.uint8).data)
+            del samples  # before the next are read
     return digest.hexdigest()
+
+
+def _check_finite(data: Samples, name: str, start: int, samples: Array) -> None:
+    if samples.dtype.kind in "fc" and not (finite := np.isfinite(samples)).all():
+        first = data.sample(start + int(np.argmin(finite.reshape(len(samples), -1).all(axis=1))))
+        way_out = "remove or repair such samples"
+        raise UsageError(f"{data.where}: array '{name}' holds NaN or infinity, first in {first}; {way_out}")

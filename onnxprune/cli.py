@@ -91,7 +91,7 @@ def _compress(args: Namespace) -> int:
 
     if args.report and args.report != "-":
         check_file(Path(args.report))
-        spare([args.model, args.recipe, args.calib, args.test], [Path(args.report)])
+        spare([args.model, args.recipe, args.calib, args.test, args.labels], [Path(args.report)])
     args.progress = Progress.silent() if args.quiet else Progress.stderr()
     given = cast("Given", {name: value for name, value in vars(args).items() if name in Given.__annotations__})
     output = None if args.dry_run else args.output

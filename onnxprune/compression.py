@@ -25,7 +25,7 @@ from onnxprune.evaluate import Accuracy, Evaluator
 from onnxprune.executor import executor
 from onnxprune.job import Given, Job
 from onnxprune.manager import PassManager, PassRecord
-from onnxprune.measure import Bench, Data, Measured, try_out
+from onnxprune.measure import Bench, Data, Measured, Sources, try_out
 from onnxprune.model import Model
 from onnxprune.node import Array
 from onnxprune.output import check_folder, spare, staged
@@ -105,7 +105,7 @@ def compress(
     """
     job = Job.of(passes, recipe, given)
     manager = PassManager(job.recipe.passes)
-    _check_places(job, manager, [model, recipe, job.calib, job.test], output)
+    _check_places(job, manager, [model, recipe, job.calib, job.test, job.recipe.labels], output)
     ready = prepare(model, job, [manager])
     _check_places(job, manager, ready.ctx.original.files, output)
     compressed = ready.ctx.original.copy()
@@ -124,6 +124,7 @@ class Ready:
     input: ModelFile
     ctx: Context
     bench: Bench
+    sources: Sources
 
     def results(self, runs: Sequence[tuple[Model, tuple[PassRecord, ...]]]) -> list[Result]:
         """What came of models that passes were run over, measured together."""
@@ -141,6 +142,7 @@ class Ready:
             latency=found.latency,
             missed=(*_missed_by(records), *_missed_drop(found.accuracy, recipe.max_drop)),
             seed=recipe.seed,
+            data=self.sources,
         )
         return Result(model, report, ctx, self.job.targets, self.bench.feeds)
 
@@ -156,7 +158,7 @@ def prepare(source: Source, job: Job, managers: Sequence[PassManager]) -> Ready:
         refuse_unsupported(original.proto(), ctx.shapes)
     score = try_out(data, ctx)
     bench = Bench(data.check, score, data.feeds(original, ctx), job.recipe.threads or 1)
-    return Ready(job, _input(source, original, ctx), ctx, bench)
+    return Ready(job, _input(source, original, ctx), ctx, bench, data.sources)
 
 
 def saved(save: Callable[[], T], file: Path, read: tuple[Source, object], job: Job) -> T:

@@ -8,9 +8,10 @@ import numpy as np
 
 from onnxprune.analyses.cost import Stats
 from onnxprune.calibrate import Calibration
+from onnxprune.data.made_up import made_up as fill
 from onnxprune.errors import ModelError
 from onnxprune.model import Model
-from onnxprune.node import Array, Tensor
+from onnxprune.node import Array
 from onnxprune.passes import Context
 from onnxprune.sizes import TWO_GB
 
@@ -39,13 +40,6 @@ def trial(ctx: Context) -> dict[str, Array]:
 
 
 def made_up(model: Model, shapes: Shapes, seed: int) -> dict[str, Array]:
-    """Inputs for a model without data: normal numbers where the graph reads fractions, ones elsewhere."""
+    """Inputs for a model without data."""
     rng = np.random.default_rng(seed)
-    return {t.name: _made_up(t, shapes[t.name], rng) for t in model.inputs}
-
-
-def _made_up(tensor: Tensor, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    dtype = tensor.dtype if tensor.dtype is not None else np.dtype(np.float32)
-    if dtype.kind == "O":
-        return np.full(shape, "", dtype)
-    return np.ones(shape, dtype) if dtype.kind in "iub" else rng.normal(size=shape).astype(dtype)
+    return {t.name: fill(t, shapes[t.name], rng) for t in model.inputs}

@@ -9,12 +9,13 @@ from typing import Any, TypedDict
 
 from onnxprune.backends.targets import Target, load_target
 from onnxprune.cache import Cache
+from onnxprune.data.preprocess import Preprocess
+from onnxprune.data.sources import Source
 from onnxprune.errors import UsageError
 from onnxprune.evaluate import Metric, load_metric
 from onnxprune.passes import Pass
 from onnxprune.progress import Progress
 from onnxprune.recipe import Recipe, Vary, built, calls
-from onnxprune.samples import Source
 
 __all__ = ["Given", "Job"]
 
@@ -22,8 +23,10 @@ __all__ = ["Given", "Job"]
 class Given(TypedDict, total=False):
     """What may be given to ``compress`` under the names of the command line. None counts as not given."""
 
-    calib: Source | None  #: samples of every graph input: an .npz file or a mapping of arrays
+    calib: Source | None  #: samples of every graph input: a file, a folder, arrays, an iterable or a function of feeds
     test: Source | None  #: the same to measure on, perhaps with 'labels'
+    preprocess: str | Mapping[str, object] | Preprocess | None  #: how images become what the graph reads
+    labels: str | Path | None  #: of the files in a folder, a CSV file
     metric: str | Metric | None  #: (outputs, labels) -> score, or where to import it from
     targets: Sequence[str] | None  #: machines to compile for
     shapes: Mapping[str, Sequence[int]] | None  #: of graph inputs, whole
@@ -101,6 +104,10 @@ def _base(recipe: str | Path | Recipe | None, vary: Vary | None) -> Recipe:
 def _overrides(passes: str | Sequence[Pass] | None, said: Mapping[str, Any], vary: Vary | None) -> dict[str, Any]:
     """The fields of a recipe that are given."""
     words = {key: said[key] for key in ("max_drop", "seed", "threads", "jobs") if key in said}
+    if "preprocess" in said:
+        words["preprocess"] = Preprocess.of(said["preprocess"])
+    if "labels" in said:
+        words["labels"] = str(said["labels"])
     if passes is not None:
         as_it_is = vary is None and not isinstance(passes, str)
         words["passes"] = tuple(passes) if as_it_is else built(calls(passes), vary)

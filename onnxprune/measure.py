@@ -5,12 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
 from onnxprune.calibrate import Calibration
-from onnxprune.errors import ModelError, PassError
+from onnxprune.data.folders import IMAGES
+from onnxprune.data.labels import NO_LABELS
+from onnxprune.data.made_up import RANDOM
+from onnxprune.data.sources import Source
+from onnxprune.errors import ModelError, PassError, UsageError
 from onnxprune.evaluate import Accuracy, Fidelity, Latency, compare_each, latencies, unlabelled
 from onnxprune.feeds import batches, trial
 from onnxprune.job import Job
@@ -19,11 +25,42 @@ from onnxprune.node import Array
 from onnxprune.passes import Context
 from onnxprune.runtime import Session
 
-__all__ = ["Bench", "Data", "Measured", "try_out"]
+__all__ = ["Bench", "Data", "Measured", "Sources", "Used", "try_out"]
 
 SAMPLES = 64  # at most, to run compiled code on
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Used:
+    """Where samples came from: a file or folder, or None; how many they are, and how many files are no samples."""
+
+    source: str | None
+    samples: int
+    random: bool
+    left_out: int
+
+    @classmethod
+    def of(cls, source: Source | None, data: Calibration | None) -> Used | None:
+        """What is to be said of the data that was loaded; None without data."""
+        if data is None:
+            return None
+        path = str(source) if isinstance(source, str | Path) else None
+        return cls(path, data.count, data.kind == RANDOM, len(data.left_out))
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the passes saw, and what was measured on; without test data that is a part of the former."""
+
+    calib: Used | None = None
+    test: Used | None = None
+
+    @property
+    def measured(self) -> Used | None:
+        """What the figures are of."""
+        return self.test or self.calib
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +73,25 @@ class Data:
     fit: Calibration | None
     check: Calibration | None
     test: Calibration | None
+    sources: Sources
 
     @classmethod
     def load(cls, job: Job, model: Model) -> Data:
         """The data, checked against the model; raises UsageError where they do not match."""
-        seed = job.recipe.seed
-        calib = None if job.calib is None else Calibration.load(job.calib, model, seed=seed)
-        test = None if job.test is None else Calibration.load(job.test, model, seed=seed)
+        recipe = job.recipe
+        load = partial(
+            Calibration.load, model=model, seed=recipe.seed, preprocess=recipe.preprocess, shapes=recipe.shapes
+        )
+        unread = NO_LABELS if job.test is not None else recipe.labels
+        calib = None if job.calib is None else load(job.calib, labels=unread)
+        test = None if job.test is None else load(job.test, labels=recipe.labels)
+        given = [data for data in (calib, test) if data is not None]
+        if given and recipe.preprocess is not None and all(data.kind not in (IMAGES, RANDOM) for data in given):
+            raise UsageError("--preprocess is for images, and the data holds none; leave it out")
+        used = Sources(Used.of(job.calib, calib), Used.of(job.test, test))
         if calib is None or test is not None:
-            return cls(calib, test, test)
-        return cls(*calib.split(), None)
+            return cls(calib, test, test, used)
+        return cls(*calib.split(), None, used)
 
     def sample_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of one sample of every input, with an axis for the batch; none without data."""

@@ -13,6 +13,9 @@ from typing import Any, Self, TypeAlias
 import tomli_w
 
 from onnxprune import registry
+from onnxprune.data.labels import NO_LABELS
+from onnxprune.data.made_up import RANDOM
+from onnxprune.data.preprocess import Preprocess
 from onnxprune.errors import UsageError, unknown
 from onnxprune.options import build, parse_passes, read, to_table
 from onnxprune.passes import Pass
@@ -20,9 +23,9 @@ from onnxprune.passes import Pass
 __all__ = ["Call", "Recipe", "Vary", "built", "calls"]
 
 _SCHEMA = 1
-_PLAIN = ("calib", "test", "metric", "seed", "threads", "jobs")
-_TABLES = ("gate", "shapes", "pass", "target")
-_PATHS = ("calib", "test")
+_PLAIN = ("calib", "test", "labels", "metric", "seed", "threads", "jobs")
+_TABLES = ("gate", "preprocess", "shapes", "pass", "target")
+_PATHS = {"calib": RANDOM, "test": RANDOM, "labels": NO_LABELS}  # and the word that is no path
 
 Call: TypeAlias = tuple[type[Pass], Mapping[str, object]]  # a pass, and the options that are given
 Vary: TypeAlias = Callable[[Sequence[Call]], Sequence[Call]]
@@ -39,6 +42,8 @@ class Recipe:
     targets: tuple[str, ...] = ()
     calib: str | None = None
     test: str | None = None
+    preprocess: Preprocess | None = None
+    labels: str | None = None
     metric: str | None = None
     max_drop: float | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
@@ -81,8 +86,9 @@ class Recipe:
     def to_toml(self, folder: str | os.PathLike[str] = ".") -> str:
         """The text of a recipe file that lies in ``folder``."""
         plain = {key: value for key in _PLAIN if (value := getattr(self, key)) is not None}
-        paths = {key: _relative(plain[key], folder) for key in _PATHS if key in plain}
+        paths = {key: _relative(plain[key], folder) for key in _paths(plain)}
         tables = {
+            "preprocess": {} if self.preprocess is None else to_table(self.preprocess) or {"scale": 1.0},
             "gate": {} if self.max_drop is None else {"max_drop": self.max_drop},
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
         }
@@ -119,11 +125,17 @@ def _values(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     _check(gate, ("max_drop",), "[gate]: ")
     plain = {key: table[key] for key in _PLAIN if key in table}
     values = read(Recipe, {**plain, **gate}, "recipe")
-    for key in _PATHS:
-        if values.get(key) is not None:
-            values[key] = os.path.normpath(folder / values[key])
+    for key in _paths(values):
+        values[key] = os.path.normpath(folder / values[key])
+    if "preprocess" in table:
+        values["preprocess"] = Preprocess.of(_table(table, "preprocess"))
     shapes = {name: _shape(name, sizes) for name, sizes in _table(table, "shapes").items()}
     return {**values, "shapes": shapes, "targets": tuple(_targets(table))}
+
+
+def _paths(values: Mapping[str, Any]) -> list[str]:
+    """The keys under which there are paths."""
+    return [key for key, word in _PATHS.items() if values.get(key) not in (None, word)]
 
 
 def _passes(table: Mapping[str, Any]) -> Iterable[Call]:

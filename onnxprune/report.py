@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +14,7 @@ from onnxprune.analyses.cost import Totals
 from onnxprune.backends import Artifact
 from onnxprune.evaluate import Accuracy, Fidelity, Latency
 from onnxprune.manager import PassRecord
+from onnxprune.measure import Sources
 from onnxprune.proto import write_atomically
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Report:
     targets: tuple[Artifact, ...] = ()
     missed: tuple[str, ...] = ()
     seed: int = 0
+    data: Sources = field(default_factory=Sources)
 
     def to_dict(self) -> dict[str, Any]:
         """The report in words that JSON has."""

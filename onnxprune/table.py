@@ -25,6 +25,7 @@ def render(report: Report, console: Console, *, verbose: bool = False) -> None:
     tables = (_passes(report), _costs(report), _targets(report))
     blocks: tuple[Iterable[RenderableType], ...] = (
         _title(report),
+        _data(report),
         *([table] for table in tables if table.row_count),
         _fidelity(report),
         _skipped(report, verbose),
@@ -59,6 +60,17 @@ def _title(report: Report) -> Iterator[Text]:
     yield Text(f"{report.input.path or 'the model'} → {report.output.path or '(not written)'}", "bold")
 
 
+def _data(report: Report) -> Iterator[Text]:
+    calib, measured = report.data.calib, report.data.measured
+    if calib is not None and calib.random:
+        yield Text("RANDOM INPUTS, NOT DATA: what the passes chose and healed is a dry trial.", "bold red")
+    if measured is not None and measured.random:
+        yield Text("RANDOM INPUTS, NOT DATA: errors and accuracy below say nothing of the model.", "bold red")
+    for each in (calib, report.data.test):
+        if each is not None and each.left_out:
+            yield Text(f"{each.source}: {each.left_out} files that are no samples are left out (-v names them)", "dim")
+
+
 def _passes(report: Report) -> Table:
     table = columns("pass", "seconds")
     table.add_column("what it did", overflow="fold")
@@ -80,7 +92,7 @@ def _costs(report: Report) -> Table:
     if report.latency is not None:
         table.add_row(*_latency(report.latency))
     if report.accuracy is not None:
-        table.add_row(*_accuracy(report.accuracy))
+        table.add_row(*_accuracy(report.accuracy, _of(report)))
     return table
 
 
@@ -95,10 +107,15 @@ def _latency(measured: Latency) -> tuple[str, str, str, str]:
     return f"latency ({threads})", before, after, f"{measured.before_ms / measured.after_ms:.2f}× as fast"
 
 
-def _accuracy(measured: Accuracy) -> tuple[Text, str, str, str]:
+def _of(report: Report) -> str:
+    """What the samples are, where that has to be said."""
+    return " random inputs" if report.data.measured is not None and report.data.measured.random else ""
+
+
+def _accuracy(measured: Accuracy, of: str) -> tuple[Text, str, str, str]:
     change = f"{-measured.drop:+.2f} points" if abs(measured.drop) >= 0.005 else "no change"
     name = measured.metric.rpartition(":")[2]
-    return Text(f"{name} (n = {measured.n:,})"), f"{measured.before:.4f}", f"{measured.after:.4f}", change
+    return Text(f"{name} (n = {measured.n:,}{of})"), f"{measured.before:.4f}", f"{measured.after:.4f}", change
 
 
 def _targets(report: Report) -> Table:
@@ -120,7 +137,8 @@ def _fidelity(report: Report) -> Iterator[Text]:
     sqnr = "outputs equal" if found.sqnr_db is None else f"SQNR {found.sqnr_db:.1f} dB"
     agreement = "" if found.agreement is None else f", same class {found.agreement:.1%}"
     error = f"max abs error {found.max_abs_error:.3g}"
-    yield Text(f"Beside the original (n = {found.n:,}): cosine {found.cosine:.5f}, {sqnr}{agreement}, {error}.")
+    n = f"{found.n:,}{_of(report)}"
+    yield Text(f"Beside the original (n = {n}): cosine {found.cosine:.5f}, {sqnr}{agreement}, {error}.")
 
 
 def _skipped(report: Report, verbose: bool) -> Iterator[Text]:

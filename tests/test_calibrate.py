@@ -73,9 +73,9 @@ def test_an_input_named_labels_is_an_input():
 def test_the_arrays_given_are_neither_copied_nor_locked(free):
     array = ramp(4, 2)
     data = Calibration.load({"x": array}, free)
-    assert np.shares_memory(data.arrays["x"], array)
+    assert np.shares_memory(data.columns["x"], array)
     assert array.flags.writeable
-    assert not data.arrays["x"].flags.writeable
+    assert not data.columns["x"].flags.writeable
 
 
 # -- refusing --------------------------------------------------------------------------------------------------------
@@ -127,7 +127,9 @@ def test_a_graph_without_inputs_takes_no_samples():
 
 
 def test_other_sources_are_refused(free):
-    with pytest.raises(UsageError, match="cannot read samples from a list; give"):
+    with pytest.raises(UsageError, match="cannot read samples from a int; give"):
+        Calibration.load(1, free)
+    with pytest.raises(UsageError, match="the data: item 0 is a int; give a mapping of arrays for 'x'"):
         Calibration.load([1, 2], free)
 
 
@@ -173,9 +175,8 @@ def test_a_file_that_is_no_whole_npz_is_refused(free, tmp_path, content, message
 
 
 def test_a_file_that_is_not_there_is_refused(free, tmp_path):
-    for path in (tmp_path / "none.npz", tmp_path):
-        with pytest.raises(UsageError, match="no such file; give an"):
-            Calibration.load(path, free)
+    with pytest.raises(UsageError, match="no such file; give an"):
+        Calibration.load(tmp_path / "none.npz", free)
 
 
 # -- feeding ---------------------------------------------------------------------------------------------------------
