@@ -105,6 +105,12 @@ def test_an_opset_of_another_age(refused: Callable[..., str], work: Path) -> Non
         pytest.param(
             "-q -v --passes scale", "argument -v/--verbose: not allowed with argument -q", id="loud and quiet"
         ),
+        pytest.param("--passes scale --preprocess mena=1", "preprocess: no option 'mena'; did you", id="preprocess"),
+        pytest.param("--passes scale --preprocess mean", "cannot read 'mean' in 'mean'", id="preprocess grammar"),
+        pytest.param("--passes scale --calib calib.npz --preprocess scale=1", "the data holds none", id="no images"),
+        pytest.param("--passes scale --test test.npz --labels a.csv", "--labels is for folders", id="labels"),
+        pytest.param("--passes scale --calib .", "1 of 2 feeds come with 'labels'", id="a folder"),
+        pytest.param("--passes scale --calib net.onnx", "not an .npz file", id="no data"),
         pytest.param("", "there is nothing to do: give passes", id="nothing to do"),
     ],
 )
