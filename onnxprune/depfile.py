@@ -26,7 +26,8 @@ def files_read(source: object, recipe: object, job: Job) -> list[Path]:
 
     The code is every loaded module of onnxprune, and of the packages that passes, rules and the metric come from.
     """
-    data = [*_model(source), *(path for each in (recipe, job.calib, job.test) for path in _files(each))]
+    given = (recipe, job.calib, job.test, job.recipe.labels)
+    data = [*_model(source), *(path for each in given for path in _files(each))]
     extensions = [entry.module for entry in plugins.found(rules.GROUP, "families of rules").values()]
     used = [type(each).__module__ for each in job.recipe.passes]
     scored = [] if job.metric is None else [getattr(job.metric, "__module__", type(job.metric).__module__)]

@@ -57,6 +57,17 @@ def test_everything_that_is_read_is_named(work: Path) -> None:
     assert all(Path(file).exists() for file in files)
 
 
+def test_the_files_of_a_folder_and_their_labels_are_named(work: Path) -> None:
+    Path("feeds").mkdir()
+    for number, sample in enumerate(samples(2)["x"]):
+        np.save(f"feeds/{number}.npy", sample)
+    Path("labels.csv").write_text("0,1\n1,0\n", encoding="utf-8")
+    words = ["--passes=fold", "--test=feeds", "--labels=labels.csv", "-q", "-o", "out", "--depfile=rule.d"]
+    assert main(["in/net.onnx", *words]) == 0
+    data = [file for file in read("rule.d")[1] if not file.endswith(".py")]
+    assert data == ["in/net.onnx", "in/net.data", "feeds", "feeds/0.npy", "feeds/1.npy", "labels.csv"]
+
+
 def test_the_tables_of_targets_are_read_where_there_is_a_target(work: Path) -> None:
     assert main(["in/net.onnx", "--target=host", "-q", "-o", "out", "--depfile=rule.d"]) == 0
     assert any(file.endswith("/backends/targets.toml") for file in read("rule.d")[1])
