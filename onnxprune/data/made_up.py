@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import prod
 
 import numpy as np
 
+from onnxprune.data.arrays import shown
 from onnxprune.data.pieces import Piece
+from onnxprune.errors import UsageError
 from onnxprune.node import Array, Tensor
+from onnxprune.sizes import TWO_GB
 
 __all__ = ["RANDOM", "made_up", "random_pieces"]
 
@@ -29,6 +33,8 @@ def random_pieces(inputs: Sequence[Tensor], seed: int) -> Iterator[Piece]:
     """Feeds of 64 samples or a few more; sizes that are open count as 1."""
     rng = np.random.default_rng(seed)
     shapes = {t.name: tuple(d if isinstance(d, int) else 1 for d in t.shape or ()) for t in inputs}
+    if large := [name for name, shape in shapes.items() if prod(shape) * 8 >= TWO_GB]:
+        raise UsageError(f"random inputs for '{large[0]}' ({shown(shapes[large[0]])}) take too much memory; give data")
     batches = {shape[0] if shape else 1 for shape in shapes.values()}
     batch = batches.pop() if len(batches) == 1 else 1
     for number in range(-(-SAMPLES // (batch or 1))):

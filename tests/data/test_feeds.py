@@ -133,6 +133,12 @@ def test_random_inputs_are_seeded() -> None:
     assert prints[0] == prints[1] != prints[2]
 
 
+def test_random_inputs_of_absurd_size_are_refused() -> None:
+    huge = net("(float[N,1000000,1000000] x) => (float[N,1000000,1000000] y)", "y = Relu(x)")
+    with pytest.raises(UsageError, match=r"random inputs for 'x' .1×1000000×1000000. take too much memory; give data"):
+        Calibration.load("random", huge)
+
+
 # -- columns ---------------------------------------------------------------------------------------------------------
 
 
