@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onnxprune.evaluate import Accuracy, Latency
     from onnxprune.report import Report
 
-__all__ = ["columns", "render", "render_times", "size"]
+__all__ = ["columns", "data_notes", "render", "render_times", "size"]
 
 FEW = 4  # skipped places that are shown unless all are asked for
 
@@ -25,7 +25,7 @@ def render(report: Report, console: Console, *, verbose: bool = False) -> None:
     tables = (_passes(report), _costs(report), _targets(report))
     blocks: tuple[Iterable[RenderableType], ...] = (
         _title(report),
-        _data(report),
+        data_notes(report),
         *([table] for table in tables if table.row_count),
         _fidelity(report),
         _skipped(report, verbose),
@@ -60,7 +60,8 @@ def _title(report: Report) -> Iterator[Text]:
     yield Text(f"{report.input.path or 'the model'} → {report.output.path or '(not written)'}", "bold")
 
 
-def _data(report: Report) -> Iterator[Text]:
+def data_notes(report: Report) -> Iterator[Text]:
+    """What has to be said of the data: that it was made up, or that files were left out."""
     calib, measured = report.data.calib, report.data.measured
     if calib is not None and calib.random:
         yield Text("RANDOM INPUTS, NOT DATA: what the passes chose and healed is a dry trial.", "bold red")

@@ -112,6 +112,7 @@ class Sweep:
             "best": best and best.passes,
             "missed": list(self.missed),
             "seed": self.seed,
+            "data": plain(self.points[0].report.data),
         }
 
     def to_json(self, path: str | Path | None = None) -> str:

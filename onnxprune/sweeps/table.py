@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onnxprune.sweeps.sweep import Point, Sweep
-from onnxprune.table import columns, size
+from onnxprune.table import columns, data_notes, size
 
 __all__ = ["render"]
 
@@ -20,7 +20,7 @@ MARK, MISSED = "•", "✗"
 
 def render(sweep: Sweep, console: Console, *, verbose: bool = False) -> None:
     """Print the table, what its marks mean, and what to do next; with every missed goal if ``verbose``."""
-    lines: tuple[Table | Text, ...] = (_table(sweep), *_notes(sweep, verbose))
+    lines: tuple[Table | Text, ...] = (*data_notes(sweep.points[0].report), _table(sweep), *_notes(sweep, verbose))
     for line in lines:
         console.print()
         console.print(Padding(line, (0, 1), expand=False))

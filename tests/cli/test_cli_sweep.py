@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
-from toys import Run, tree
+from toys import Run, samples, tree
 
 from onnxprune.sweeps.sweep import schema
 
@@ -29,6 +30,23 @@ def test_0_data_and_picture_are_written(work: Path, run: Run) -> None:
     assert [point["value"] for point in data["points"]] == ["1", "2", "3"]
     assert "Fewest MACs with max_drop=1: --passes scale:by=1.0" in done.err
     assert all(len(line) <= 80 for line in done.err.splitlines())
+
+
+def test_processes_share_a_folder_and_made_up_inputs_are_told(work: Path, run: Run) -> None:
+    (work / "feeds").mkdir()
+    for number, sample in enumerate(samples()["x"]):
+        np.save(work / "feeds" / f"{number}.npy", sample)
+    found = {}
+    for jobs in ("1", "2"):
+        words = ("--calib", "feeds", "--sweep", "ratio=25%,50%", "--jobs", jobs, "-o", jobs)
+        done = run("net.onnx", "--passes", "prune:align=1", *words)
+        assert (done.code, "RANDOM" in done.err) == (0, False)
+        found[jobs] = json.loads((work / jobs / "sweep.json").read_text())
+    assert found["1"]["data"]["calib"] == {"source": "feeds", "samples": 12, "random": False, "left_out": 0}
+    hashes = [[point["sha256"] for point in found[jobs]["points"]] for jobs in "12"]
+    assert hashes[0] == hashes[1]
+    done = run("net.onnx", "--passes", "scale", "--sweep", "by=1,2", "--calib", "random", "--dry-run")
+    assert done.err.count("RANDOM INPUTS, NOT DATA") == 2
 
 
 def test_1_no_point_reaches_its_goals(work: Path, run: Run) -> None:
