@@ -419,4 +419,5 @@ def _attribute(attribute: onnx.AttributeProto) -> Any:
 
 def _dtype(info: onnx.ValueInfoProto) -> np.dtype[Any] | None:
     kind = info.type.tensor_type.elem_type
-    return onnx.helper.tensor_dtype_to_np_dtype(kind) if kind else None
+    known = kind in onnx.TensorProto.DataType.values()  # a Cast may ask for anything
+    return onnx.helper.tensor_dtype_to_np_dtype(kind) if kind and known else None

@@ -53,7 +53,9 @@ class Tensor:
         return self.load()
 
     def size(self, dim: int) -> int | None:
-        """The size of dimension ``dim``, None when it is not a fixed number."""
+        """The size of dimension ``dim``, None when it is not a fixed number; ValueError when there is no such one."""
+        if self.shape is not None and not -len(self.shape) <= dim < len(self.shape):
+            raise ValueError(f"'{self.name}' has no axis {dim}")
         size = self.shape[dim] if self.shape is not None else None
         return size if isinstance(size, int) else None
 

@@ -1,8 +1,8 @@
 """The one form in which rules and passes see a model.
 
 Normalisation is done once, so that no rule repeats it: a model older than opset 7 is lifted to it, local functions are
-inlined, the domain ``ai.onnx`` is written ``""``, ``Constant`` nodes become initializers, initializers leave the graph
-inputs, an ``Identity`` of an initializer is that initializer, every node has a unique name.
+inlined, the domain ``ai.onnx`` is written ``""``, ``Constant`` nodes become initializers (sparse ones the reverse),
+initializers leave the graph inputs, an ``Identity`` of an initializer is that initializer, every node has a unique name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from onnxprune.errors import ModelError
 from onnxprune.external import check_located, is_external
 from onnxprune.lift import lifted
 from onnxprune.sizes import SMALL, check_sound, check_sparse, nbytes
-from onnxprune.subgraphs import all_nodes, captures, inner_tensors, sparse_tensors
+from onnxprune.soundness import check_functions, check_readable
+from onnxprune.subgraphs import all_graphs, all_nodes, captures, inner_tensors, sparse_tensors
 from onnxprune.weights import inlined
 
 __all__ = ["OPSETS", "normalise"]
@@ -35,10 +36,11 @@ log = logging.getLogger(__name__)
 def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of the model in the one form that rules and passes see.
 
-    Raises ModelError for an opset that is too new, for tensors that do not hold what they claim, and for external data
-    whose folder is not known.
+    Raises ModelError for what cannot be read, for an opset that is too new, for tensors that do not hold what they claim,
+    and for external data whose folder is not known.
     """
     proto = _without_functions(proto)
+    check_readable(proto)
     for entry in proto.opset_import:
         entry.domain = "" if entry.domain == "ai.onnx" else entry.domain
     opset = _opset(proto)
@@ -48,6 +50,8 @@ def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
     graph.name = graph.name or "graph"
     _check_tensors(graph)
     _open_negative_sizes(graph)
+    for inner in all_graphs(graph):
+        _sparse_to_constants(inner)
     for node in all_nodes(graph):
         if node.domain in ("", "ai.onnx"):
             node.ClearField("domain")  # not there and empty mean the same, but are not the same bytes
@@ -70,6 +74,7 @@ def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
 def _without_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
     """A copy in which local functions are inlined; one written for another opset stays, as an unknown operator."""
     if proto.functions:
+        check_functions(proto)
         try:
             return onnx.inliner.inline_local_functions(proto)
         except Exception as error:  # the inliner raises several unrelated types
@@ -119,7 +124,8 @@ def _opset(proto: onnx.ModelProto) -> int:
 def _constants_to_initializers(graph: onnx.GraphProto) -> None:
     kept = []
     for node in graph.node:
-        tensor = _constant(node) if node.op_type == "Constant" and not node.domain else None
+        speaks = node.op_type == "Constant" and not node.domain and len(node.output) == 1
+        tensor = _constant(node) if speaks else None
         if tensor is None:
             kept.append(node)
         else:
@@ -127,8 +133,16 @@ def _constants_to_initializers(graph: onnx.GraphProto) -> None:
     _replace(graph.node, kept)
 
 
+def _sparse_to_constants(graph: onnx.GraphProto) -> None:
+    """Let a node speak for each sparse initializer: shape inference gives that a dense type, and it stays as small."""
+    for index, sparse in enumerate(graph.sparse_initializer):
+        node = onnx.helper.make_node("Constant", [], [sparse.values.name], sparse_value=sparse)
+        graph.node.insert(index, node)
+    graph.ClearField("sparse_initializer")
+
+
 def _constant(node: onnx.NodeProto) -> onnx.TensorProto | None:
-    """The value of a Constant node under its output's name; None for a sparse one."""
+    """The value of a Constant node under its output's name; None for a sparse one, which stays a node."""
     attribute = node.attribute[0] if node.attribute else onnx.AttributeProto()
     if attribute.name == "value":
         tensor = onnx.TensorProto()
@@ -153,7 +167,8 @@ def _resolve_aliases(graph: onnx.GraphProto) -> None:
     kept = []
     for node in graph.node:
         source = alias.get(node.input[0], node.input[0]) if node.input else ""
-        if node.op_type == "Identity" and not node.domain and source in constants and node.output[0] not in fixed:
+        alone = node.op_type == "Identity" and not node.domain and len(node.output) == 1
+        if alone and source in constants and node.output[0] not in fixed:
             alias[node.output[0]] = source
         else:
             kept.append(node)

@@ -40,6 +40,8 @@ def weigh(tensors: Iterable[onnx.TensorProto]) -> int:
 def check_sound(tensor: onnx.TensorProto) -> None:
     """Raise ModelError where the data is not what shape and type say, before anything of that size is made."""
     _check_claim(tensor.name, tensor, tensor.data_type)
+    if tensor.HasField("segment"):
+        raise ModelError(f"tensor '{tensor.name}' is one of several segments: write it whole")
     if (held := _held(tensor)) != (wanted := _wanted(tensor)):
         size = "small" if held < wanted else "large"
         raise ModelError(

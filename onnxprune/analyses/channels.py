@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from onnxprune.axes.facts import axes
 from onnxprune.axes.groups import Group, collect, settle
 from onnxprune.model import Model
+from onnxprune.node import Axis, Tensor
 from onnxprune.passes import Analysis, Context
 
 __all__ = ["ChannelGroups"]
+
+MOST = 2**18  # slots: an axis of more is no axis of channels, and is kept whole
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,12 @@ class ChannelGroups(Analysis[tuple[Group, ...]]):
         facts = collect(model)
         tensors = {t.name: t for node in model.nodes for t in node.tensors()}
         tensors.update((t.name, t) for t in (*model.inputs, *model.outputs))
-        sizes = {axis: tensors[axis.tensor].size(axis.dim) for fact in facts for axis in axes(fact)}
+        sizes = {axis: _slots(tensors[axis.tensor], axis) for fact in facts for axis in axes(fact)}
         order = {name: index for index, name in enumerate(tensors)}
         groups = [g for g in settle(facts, sizes) if any(tensors[a.tensor].constant for a in g.atoms)]
         return tuple(sorted(groups, key=lambda g: min((order[a.tensor], a.dim) for a in g.atoms)))
+
+
+def _slots(tensor: Tensor, axis: Axis) -> int | None:
+    size = tensor.size(axis.dim)
+    return size if size is not None and 0 <= size <= MOST else None

@@ -35,8 +35,9 @@ class Magnitude(Analysis[Mapping[Axis, Array]]):
     def _shares(self, weight: Array, rows: int) -> Array:
         others = tuple(d for d in range(weight.ndim) if d != rows)
         norms = np.zeros(weight.shape[rows])
-        for block in blocks(weight):
-            magnitude = np.abs(weight[block].astype(np.float64))
-            part = np.sum(magnitude if self.norm == "l1" else magnitude**2, axis=others)
-            norms[block if rows == 0 else slice(None)] += part
-        return norms / (norms.sum() or 1.0)
+        with np.errstate(all="ignore"):  # what is not finite is looked for where channels are chosen
+            for block in blocks(weight):
+                magnitude = np.abs(weight[block].astype(np.float64))
+                part = np.sum(magnitude if self.norm == "l1" else magnitude**2, axis=others)
+                norms[block if rows == 0 else slice(None)] += part
+            return norms / (norms.sum() or 1.0)

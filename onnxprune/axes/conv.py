@@ -15,6 +15,8 @@ def conv(node: Node) -> Facts:
     groups, (rows, width) = int(node.attrs.get("group", 1)), (w.size(0), w.size(1))
     if rows is None or width is None:
         raise ValueError("the weight's shape is known at run time only")
+    if groups < 1 or rows % groups:
+        raise ValueError(f"{rows} kernels cannot be shared out among {groups} groups")
     if not w.constant:
         raise ValueError("the weight is computed at run time")
     yield Tie(at(x, 0), at(y, 0))
