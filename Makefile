@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint zoo builds corpora docs pictures bench large models clean
+.PHONY: demo test lint zoo builds corpora docs pictures bench large fuzz models clean
 
 demo: .venv/.ready  ## compress a network that lies in the repository, into build/demo/
 	$(BIN)/onnxprune models/digits_resnet.onnx --passes fold,prune:macs=50% --calib models/digits.calib.npz \
@@ -24,6 +24,9 @@ corpora: .venv/.ready  ## the suite on the backend cases of onnx, with counts
 
 builds: .venv/.ready  ## CMake, Make and Meson, every input changed in turn
 	$(BIN)/pytest -m builds
+
+fuzz: .venv/.ready  ## random graphs and damaged files, 20 000 each; goes on where it was stopped
+	$(BIN)/pytest -m fuzz -s tests/fuzz
 
 docs: .venv/.ready  ## the site, into build/site/
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site

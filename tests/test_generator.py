@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from generator import random_feeds, random_model
+from generator import random_feeds, random_model, table
+from generator.builder import Builder, Value
 from onnx import helper, numpy_helper
+
+from onnxprune.runtime import Session
 
 SEEDS = range(200)
 
@@ -230,3 +234,29 @@ def test_equal_seeds_give_equal_feeds_and_dynamic_sizes_are_the_batch() -> None:
     one, again, other = (random_feeds(model, seed, batch=5) for seed in (0, 0, 1))
     assert all(np.array_equal(one[name], again[name]) and len(one[name]) == 5 for name in one)
     assert not any(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_model_with_rare_forms_is_repeatable_and_runs(seed: int) -> None:
+    model = random_model(seed, rare=True)
+    assert random_model(seed, rare=True).SerializeToString() == model.SerializeToString()
+    results = Session(model, threads=1, optimise=False)(random_feeds(model, seed))
+    assert all(np.isfinite(result).all() for result in results)
+
+
+def test_every_rare_ingredient_and_opset_is_taken_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: Counter[str] = Counter()
+    for made in (table.blocks, table.activations, table.vectors, table.denses):
+        for name, each in made.ingredients.items():
+            counted = partial(count_and_make, taken, name, each.make)
+            monkeypatch.setitem(made.ingredients, name, replace(each, make=counted))
+    opsets = {random_model(seed, rare=True).opset_import[0].version for seed in range(400)}
+    rare = {name for made in (table.blocks, table.activations, table.vectors, table.denses)
+            for name, each in made.ingredients.items() if each.rare}  # fmt: skip
+    assert rare <= taken.keys()
+    assert opsets == set(range(7, 27))
+
+
+def count_and_make(taken: Counter[str], name: str, make: table.Make, b: Builder, x: Value) -> Value:
+    taken[name] += 1
+    return make(b, x)

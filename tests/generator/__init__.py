@@ -9,26 +9,29 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from . import barrier as barrier  # its import registers its ingredients and those of all modules that it builds on
+from . import barrier, bodies, mixing, ranks, shapes, storage  # their import registers what they hold
 from .builder import CHANNELS, Builder, Value
 from .conv import conv, window
+from .disguise import disguised
 from .table import activations, blocks, denses, vectors
 
-__all__ = ["random_feeds", "random_model"]
+__all__ = ["INGREDIENTS", "random_feeds", "random_model"]
+
+INGREDIENTS = (barrier, bodies, mixing, ranks, shapes, storage)
 
 
-def random_model(seed: int) -> onnx.ModelProto:
-    """A valid network of the kind that the module describes, with one output or two."""
-    b = Builder(seed)
+def random_model(seed: int, rare: bool = False) -> onnx.ModelProto:
+    """A valid network of the kind that the module describes; those with ``rare`` forms are for the fuzzer."""
+    b = Builder(seed, rare)
     stem(b)
-    enough = b.choose(range(4, 13))
+    enough = b.choose(range(2, 9) if rare else range(4, 13))
     while b.size < enough:
         b.live.append(blocks.make(b, b.pick()))
     outputs = heads(b)
     inner = [v for v in b.live if v not in (*b.inputs(), *outputs)]
     if len(outputs) == 1 and inner and b.chance(0.2):
         outputs.append(b.choose(inner))
-    return b.model(outputs)
+    return disguised(b.model(outputs), b) if rare else b.model(outputs)
 
 
 def random_feeds(model: onnx.ModelProto, seed: int, batch: int = 2) -> dict[str, np.ndarray]:

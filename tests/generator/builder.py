@@ -17,6 +17,7 @@ T = TypeVar("T")
 CHANNELS = (3, 4, 5, 6, 8, 12)
 MOST_CHANNELS = 24
 IR_VERSION = {7: 3, 8: 3, 9: 4, 11: 6, 13: 7, 17: 8, 18: 8, 21: 10}  # by opset, as released together
+RARE_IR_VERSION = IR_VERSION | {10: 5, 12: 7, 14: 7, 15: 8, 16: 8, 19: 9, 20: 9, 22: 10, 23: 11, 24: 12, 25: 13, 26: 13}
 CONSTANTS_ARE_INPUTS = 3  # up to this IR version every initializer is a graph input too
 
 
@@ -43,9 +44,10 @@ class Value:
 class Builder:
     """Emits nodes that are valid at its opset and remembers which tensors still want a reader."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, rare: bool = False) -> None:
         self.rng = np.random.default_rng(seed)
-        self.opset = self.choose(tuple(IR_VERSION))
+        self.rare = rare
+        self.opset = self.choose(tuple(RARE_IR_VERSION if rare else IR_VERSION))
         batches: tuple[int | str, ...] = (1, 2, "N", "N")
         self.batch = self.choose(batches)
         self.live: list[Value] = []
@@ -109,25 +111,34 @@ class Builder:
 
     def fan(self, kind: str, outputs: int, *inputs: Value | None, **attributes: Any) -> list[Value]:
         """All outputs of a new node."""
-        node = helper.make_node(
-            kind,
-            [value.name if value is not None else "" for value in inputs],
-            [self._fresh("t") for _ in range(outputs)],
-            name=self._fresh(kind) if self.opset != 11 else "",  # nodes need no name
-            **attributes,
-        )
-        self._nodes.append(node)
-        self._read.update(node.input)
+        node = self._node(kind, outputs, inputs, attributes)
         values = self._infer(node, [value for value in inputs if value is not None])
         self._tensors += values
         return values
 
+    def shaped(self, shape: Sequence[int | str], kind: str, *inputs: Value | None, **attributes: Any) -> Value:
+        """The output of a new node whose shape inference cannot tell."""
+        value = Value(self._node(kind, 1, inputs, attributes).output[0], tuple(shape))
+        self._tensors.append(value)
+        return value
+
     def choice(self, condition: Value, then: Callable[[], Value], otherwise: Callable[[], Value]) -> Value:
         """The output of an ``If`` whose bodies capture whatever they like; both give the same shape."""
         (one, shape), (other, _) = self._body("then", then), self._body("else", otherwise)
-        node = helper.make_node("If", [condition.name], [self._fresh("t")], then_branch=one, else_branch=other)
-        self._nodes.append(node)
-        self._read.add(condition.name)
+        node = self._node("If", 1, [condition], {"then_branch": one, "else_branch": other})
+        return Value(node.output[0], shape)
+
+    def loop(self, x: Value, rounds: int, body: Callable[[Value], Value]) -> Value:
+        """What comes of ``x`` after so many rounds of a ``Loop`` whose body captures whatever it likes."""
+        inner = Value(self._fresh("t"), x.shape)
+        go, count = (Value(self._fresh("t"), (), kind) for kind in (TensorProto.BOOL, TensorProto.INT64))
+        graph, shape = self._body("body", lambda: body(inner))
+        graph.input.extend(value.info() for value in (count, go, inner))
+        still = Value(self._fresh("t"), (), TensorProto.BOOL)
+        graph.node.append(helper.make_node("Identity", [go.name], [still.name]))
+        graph.output.insert(0, still.info())
+        trips = self._stored("trips", np.array(rounds, np.int64))
+        node = self._node("Loop", 1, [trips, None, x], {"body": graph})
         return Value(node.output[0], shape)
 
     # Constants
@@ -151,6 +162,10 @@ class Builder:
         """Sizes, axes or pads; equal ones may be one tensor."""
         return self.constant("integers", values, lambda: np.array(values, np.int64))
 
+    def exact(self, role: str, array: np.ndarray) -> Value:
+        """A constant of the array's own type."""
+        return self._stored(role, array)
+
     def constant(self, role: str, key: Hashable, make: Callable[[], np.ndarray]) -> Value:
         """A constant: an earlier one of the same role and key at times, else a new one."""
         made = self._made[role, key]
@@ -168,7 +183,7 @@ class Builder:
 
     def model(self, outputs: Sequence[Value]) -> onnx.ModelProto:
         """The graph from its inputs to these outputs."""
-        ir_version = IR_VERSION[self.opset]
+        ir_version = RARE_IR_VERSION[self.opset]
         listed = [t for t in self._initializers.values() if ir_version <= CONSTANTS_ARE_INPUTS or self._lists(t)]
         names = {value.name for value in outputs}
         graph = helper.make_graph(
@@ -185,6 +200,14 @@ class Builder:
         )
 
     # Below: how
+
+    def _node(self, kind: str, outputs: int, inputs: Sequence[Value | None], attributes: dict[str, Any]) -> Any:
+        names = [value.name if value is not None else "" for value in inputs]
+        name = self._fresh(kind) if self.opset != 11 else ""  # nodes need no name
+        node = helper.make_node(kind, names, [self._fresh("t") for _ in range(outputs)], name=name, **attributes)
+        self._nodes.append(node)
+        self._read.update(names)
+        return node
 
     def _fresh(self, stem: str) -> str:
         self._names += 1
@@ -209,7 +232,7 @@ class Builder:
         """The array as an initializer or as the output of a ``Constant`` node."""
         tensor = numpy_helper.from_array(array, self._fresh(role))
         self._known[tensor.name] = tensor
-        speaks = array.dtype != np.int64 or self.opset >= 9  # older Constant nodes hold floats alone
+        speaks = array.dtype.kind == "f" or self.opset >= 9  # older Constant nodes hold floats alone
         if speaks and self._in_graph_chance(self._constant_nodes):
             self._nodes.append(helper.make_node("Constant", [], [tensor.name], value=tensor))
         else:
@@ -231,7 +254,7 @@ class Builder:
             {value.name: value.info().type for value in inputs},
             {value.name: self._known[value.name] for value in inputs if value.name in self._known},
             opset_imports=[helper.make_opsetid("", self.opset)],
-            ir_version=IR_VERSION[self.opset],
+            ir_version=RARE_IR_VERSION[self.opset],
         )
         return [self._value(name, types[name].tensor_type) for name in node.output]
 

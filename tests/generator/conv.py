@@ -111,7 +111,7 @@ def squeezed(b: Builder, x: Value) -> Value:
 
 
 def mean(b: Builder, x: Value, *axes: int, keepdims: int) -> Value:
-    axes = tuple(b.axis(a) for a in axes)
+    axes = tuple(b.axis(a, len(x.shape)) for a in axes)
     if b.opset < 18:
         return b.op("ReduceMean", x, axes=axes, keepdims=keepdims)
     return b.op("ReduceMean", x, b.integers(*axes), keepdims=keepdims)

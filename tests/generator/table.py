@@ -20,6 +20,7 @@ class Ingredient:
     weight: float
     since: int
     fits: Callable[[Value], bool]
+    rare: bool
 
 
 @dataclass
@@ -29,19 +30,24 @@ class Table:
     ingredients: dict[str, Ingredient] = field(default_factory=dict)
 
     def add(
-        self, weight: float = 1.0, *, since: int = 7, fits: Callable[[Value], bool] = lambda _: True
+        self,
+        weight: float = 1.0,
+        *,
+        since: int = 7,
+        fits: Callable[[Value], bool] = lambda _: True,
+        rare: bool = False,
     ) -> Callable[[Make], Make]:
-        """Register the decorated function, for opsets from ``since`` and tensors that it fits."""
+        """Register the decorated function, for opsets from ``since``, tensors that it fits, and perhaps the fuzzer."""
 
         def register(make: Make) -> Make:
-            self.ingredients[make.__name__] = Ingredient(make, weight, since, fits)
+            self.ingredients[make.__name__] = Ingredient(make, weight, since, fits, rare)
             return make
 
         return register
 
     def make(self, b: Builder, x: Value) -> Value:
         """Apply one ingredient, drawn by weight among those that fit."""
-        fitting = [i for i in self.ingredients.values() if b.opset >= i.since and i.fits(x)]
+        fitting = [i for i in self.ingredients.values() if b.opset >= i.since and i.fits(x) and b.rare >= i.rare]
         weights = np.array([i.weight for i in fitting])
         return fitting[int(b.rng.choice(len(fitting), p=weights / weights.sum()))].make(b, x)
 
