@@ -89,7 +89,7 @@ def infer(proto: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
     except Exception as error:  # checker and inference raise several unrelated types
         text = " ".join(str(error).split())[:400]
         raise ModelError(f"the graph is invalid: {text}") from error
-    return {v.name: v for v in (*known.input, *known.value_info, *known.output)}
+    return {v.name: v for v in (*known.output, *known.value_info, *known.input)}
 
 
 def _known(lean: onnx.ModelProto) -> onnx.GraphProto:

@@ -107,7 +107,7 @@ def _inferred(proto: onnx.ModelProto) -> dict[str, Shape | None]:
     for value in lean.graph.output:
         value.type.tensor_type.ClearField("shape")
     graph = propagated(lean)
-    return {v.name: shape_of(v) for v in (*graph.input, *graph.value_info, *graph.output)}
+    return {v.name: shape_of(v) for v in (*graph.output, *graph.value_info, *graph.input)}
 
 
 def _seen(proto: onnx.ModelProto, names: list[str]) -> dict[str, Array]:

@@ -212,3 +212,9 @@ def test_weights_that_are_no_numbers_are_measured_without_a_warning() -> None:
     model = Model.load(proto)
     PassManager(Recipe.from_passes("prune:ratio=50%:heal=none:align=1").passes).run(model, context(model))
     assert len(run(model, {"x": np.ones((2, 3), np.float32)})) == 1
+
+
+def test_an_input_that_is_an_output_has_the_shape_of_the_input() -> None:
+    model = net("(float[N,4] x, float[N,4] z) => (float[N,4] y, float[N] x) <float[4,4] w> { y = MatMul(z, w) }")
+    assert model.tensor("x").shape == ("N", 4)
+    PassManager(Recipe.from_passes("prune:ratio=50%:heal=none").passes).run(model, context(model))
