@@ -105,10 +105,10 @@ def without_output(kind: str) -> Callable[[], onnx.ModelProto]:
     ("make", "message"),
     [
         (not_text, "not UTF-8"),
-        (lambda: with_weight(raw_data=b"\x00" * 47), "holds 47 bytes, needs 48"),
-        (claiming_more, "holds 48 bytes, needs"),
-        (lambda: with_weight(data_type=0), "no type"),
-        (lambda: with_weight(data_type=99), "no type"),
+        (lambda: with_weight(raw_data=b"\x00" * 47), "too small for its shape"),
+        (claiming_more, "too small for its shape"),
+        (lambda: with_weight(data_type=0), "which is none"),
+        (lambda: with_weight(data_type=99), "which is none"),
         (in_segments, "segments"),
         (referring, "only the body of a function"),
         (of_no_type, r"no type that ONNX knows \(-1\)"),
@@ -177,7 +177,6 @@ def test_a_range_without_end_is_not_walked_through() -> None:
         """(float[2] x) => (float[2] y, float[N] z) <int64 a = {0}, int64 b = {100000000000}, int64 c = {1}>
         { r = Range(a, b, c)  z = Cast<to=1>(r)  y = Relu(x) }"""
     )
-    assert model.tensor("z").size(0) is None
     PassManager(Recipe.from_passes("fold").passes).run(model, context(model))
     assert [node.op for node in model.nodes if node.op in ("Range", "Cast")] == ["Range", "Cast"]
 
