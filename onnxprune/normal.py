@@ -2,7 +2,8 @@
 
 Normalisation is done once, so that no rule repeats it: a model older than opset 7 is lifted to it, local functions are
 inlined, the domain ``ai.onnx`` is written ``""``, ``Constant`` nodes become initializers (sparse ones the reverse),
-initializers leave the graph inputs, an ``Identity`` of an initializer is that initializer, every node has a unique name.
+initializers leave the graph inputs, an ``Identity`` of an initializer is that initializer, and every node has a unique
+name.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ log = logging.getLogger(__name__)
 def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of the model in the one form that rules and passes see.
 
-    Raises ModelError for what cannot be read, for an opset that is too new, for tensors that do not hold what they claim,
-    and for external data whose folder is not known.
+    Raises ModelError for what cannot be read, for an opset that is too new, for tensors that do not hold what they
+    claim, and for external data whose folder is not known.
     """
     proto = _without_functions(proto)
     check_readable(proto)
