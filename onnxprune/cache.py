@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from onnxprune.drafts import draft
+
 __all__ = ["Cache"]
 
 DIGEST = hashlib.sha256().digest_size
-ENTRY, DRAFT = ".entry", ".draft"
+ENTRY = ".entry"
 
 log = logging.getLogger(__name__)
 
@@ -77,21 +78,17 @@ def _seal(key: str, data: bytes) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=DRAFT)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    with draft(path.parent) as place:
+        whole = place / path.name
+        whole.write_bytes(data)
+        os.replace(whole, path)
 
 
 def _shrink(folder: Path, limit: int) -> None:
-    """Remove what was used longest ago (drafts of killed processes too) until the rest fits."""
+    """Remove what was used longest ago until the rest fits."""
     ages = []
     for path in folder.iterdir():
-        if path.suffix in (ENTRY, DRAFT):
+        if path.suffix == ENTRY:
             with suppress(FileNotFoundError):  # another process was faster
                 status = path.stat()
                 ages.append((status.st_mtime_ns, status.st_size, path))

@@ -30,7 +30,7 @@ from onnxprune.model import Model
 from onnxprune.node import Array
 from onnxprune.output import check_folder, spare, staged
 from onnxprune.passes import Context, Pass
-from onnxprune.proto import data_file, orphan, write_atomically
+from onnxprune.proto import data_file, orphan
 from onnxprune.recipe import Recipe
 from onnxprune.report import ModelFile, Report
 from onnxprune.shapes import input_shapes
@@ -66,7 +66,7 @@ class Result:
         stale = orphan(folder / MODEL)
         with staged(folder, [stale.name] if stale is not None else []) as stage:
             self.model.save(stage / MODEL)
-            write_atomically(stage / SPEC, _json(removed(self.model)))
+            (stage / SPEC).write_bytes(_json(removed(self.model)))
             with self.context.progress.task("targets", len(self.targets)) as step:
                 built = []
                 for target in self.targets:
@@ -74,7 +74,7 @@ class Result:
                     step()
             output = replace(self.report.output, path=str(folder / MODEL), sha256=_digest_of(stage / MODEL))
             report = replace(self.report, output=output, targets=tuple(built))
-            report.to_json(stage / REPORT)
+            (stage / REPORT).write_text(report.to_json(), encoding="utf-8")
         return replace(self, report=report)
 
     def build(self, target: str, folder: str | Path) -> Artifact:
@@ -213,7 +213,7 @@ def _context(job: Job, original: Model, data: Data) -> Context:
 def _input(source: Source, original: Model, ctx: Context) -> ModelFile:
     stats = original.get(Stats(), ctx)
     if isinstance(source, str | Path):
-        return ModelFile(path=str(source), sha256=_digest_of(Path(source)), stats=stats)
+        return ModelFile(path=str(source), sha256=original.file_sha256, stats=stats)
     return ModelFile(path=None, sha256=_digest(source), stats=stats)
 
 

@@ -13,7 +13,7 @@ from onnxprune.axes import rules
 from onnxprune.backends.targets import target_files
 from onnxprune.errors import ModelError, UsageError, first_line
 from onnxprune.job import Job
-from onnxprune.proto import write_atomically
+from onnxprune.output import write_atomically
 from onnxprune.subgraphs import data_files
 
 __all__ = ["files_read", "rule", "write"]

@@ -42,6 +42,8 @@ gs.logger.G_LOGGER.severity = gs.logger.G_LOGGER.ERROR
 class Model:
     """An ONNX graph to read and edit. Reads are by name; edits keep the graph a graph, ``proto()`` checks the rest."""
 
+    file_sha256: str = ""  # of the file it was read from, if from one
+
     def __init__(self, proto: onnx.ModelProto) -> None:
         self.files = data_files(proto)
         proto = normalise(proto)
@@ -66,7 +68,12 @@ class Model:
         """A model from a file, a ModelProto, or (a copy of) another model; raises ModelError when it is not sound."""
         if isinstance(source, Model):
             return source.copy()
-        return cls(source if isinstance(source, onnx.ModelProto) else read(Path(source)))
+        if isinstance(source, onnx.ModelProto):
+            return cls(source)
+        proto, digest = read(Path(source))
+        model = cls(proto)
+        model.file_sha256 = digest
+        return model
 
     def proto(self) -> onnx.ModelProto:
         """The graph as protobuf with freshly inferred shapes, fully checked.

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 
+from onnxprune.drafts import PREFIX, alone, draft
 from onnxprune.errors import UsageError
+from onnxprune.journal import files_in, replace_all, within
 
-__all__ = ["check_file", "check_folder", "spare", "staged"]
+__all__ = ["check_file", "check_folder", "scratch", "spare", "staged", "write_atomically"]
 
-PREFIX = ".onnxprune-"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_folder(folder: Path, files: Iterable[str] = ()) -> None:
     """Refuse, before long work, a folder in which the ``files`` (relative paths) cannot be written."""
     with _writing(folder):
         _check_places(folder, map(Path, files))
-        with tempfile.TemporaryDirectory(dir=_existing(folder), prefix=PREFIX):
+        with draft(_existing(folder)):
             pass
 
 
@@ -44,77 +47,78 @@ def spare(inputs: Iterable[object], outputs: Iterable[Path]) -> None:
 def staged(folder: Path, stale: Iterable[str] = ()) -> Iterator[Path]:
     """A temporary folder on the same file system: what was put there moves into ``folder`` at the end, or not at all.
 
-    It goes away in either case. Files that are ``stale`` (relative paths) go too, unless there are new ones.
-    Raises UsageError when ``folder`` cannot be written.
+    Files that are ``stale`` (relative paths) go at the same time, unless there are new ones. The temporary folder goes
+    away in either case, and so does ``folder`` where it was not there. Raises UsageError when that cannot be written.
     """
-    with _writing(folder):
-        draft = Path(tempfile.mkdtemp(dir=_existing(folder), prefix=PREFIX))
-        try:
-            stage = draft / "new"
-            stage.mkdir()
-            yield stage
-            _publish(stage, folder, draft / "old", map(Path, stale))
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    with _writing(folder), _standing(folder), draft(folder) as place:
+        stage = place / "new"
+        stage.mkdir()
+        yield stage
+        files = files_in(stage)
+        with alone(folder):
+            _check_places(folder, files)
+            replace_all(stage, files, [Path(name) for name in stale if Path(name) not in files])
+
+
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a file into a folder that is there, whole or not at all; raises UsageError when that cannot be done."""
+    with _writing(path), draft(path.parent) as place:
+        whole = place / path.name
+        with whole.open("wb") as stream:
+            stream.writelines([data] if isinstance(data, bytes) else data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        whole.replace(path)
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def scratch() -> Iterator[Path]:
+    """A temporary folder for large files; raises UsageError when it cannot be written."""
+    folder = Path(tempfile.gettempdir())
+    with _writing(folder, "set TMPDIR to another folder"), draft(folder) as place:
+        yield place
+
+
+@contextmanager
+def _writing(place: Path, way_out: str = "name another folder") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UsageError(f"cannot write to '{folder}': {error.strerror or error}; name another folder") from error
+        room = "make room, or " if error.errno in FULL else ""
+        raise UsageError(f"cannot write to '{_lasting(place)}': {error.strerror or error}; {room}{way_out}") from error
+
+
+@contextmanager
+def _standing(folder: Path) -> Iterator[None]:
+    """See that the folder is there, and leave none that was not when the block fails."""
+    with ExitStack() as undo:
+        for path in (*reversed(folder.absolute().parents), folder.absolute()):
+            if not path.exists():
+                path.mkdir(exist_ok=True)
+                undo.callback(_remove_empty, path)
+        yield
+        undo.pop_all()
+
+
+def _lasting(place: Path) -> Path:
+    """The part of a path that stays: drafts are nothing to tell people of."""
+    return Path(*takewhile(lambda part: not part.startswith(PREFIX), place.parts))
 
 
 def _existing(folder: Path) -> Path:
     """The folder itself, or the nearest one above it that is there."""
-    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
 
 
 def _check_places(folder: Path, files: Iterable[Path]) -> None:
-    for path in (folder / file for file in files):
+    for file in files:
+        path = folder / file
+        if not within(folder, file):
+            raise NotADirectoryError(0, f"'{path.parent}' leads to another place")
         if path.is_dir():
             raise IsADirectoryError(0, f"'{path}' is a folder, and a file of that name is to be written")
         if not (above := _existing(path.parent)).is_dir():
-            raise NotADirectoryError(0, f"'{above}' is a file, and a folder of that name is to be written")
-
-
-def _publish(stage: Path, folder: Path, backup: Path, stale: Iterable[Path]) -> None:
-    """Move every file of the stage into the folder; when one cannot be moved, put back what was there."""
-    found = (path.relative_to(stage) for path in stage.rglob("*") if path.is_file())
-    files = sorted(found, key=lambda path: (path.suffix != ".data", path))  # what is read comes before who reads it
-    _check_places(folder, files)
-    with ExitStack() as undo:
-        for file in files:
-            target, held = folder / file, backup / file
-            _make_folder(target.parent, undo)
-            if target.exists():
-                _keep(target, held)
-                undo.callback(os.replace, held, target)
-            else:
-                undo.callback(target.unlink, missing_ok=True)
-            os.replace(stage / file, target)
-        for file in set(stale).difference(files):
-            _keep(folder / file, backup / file)
-            undo.callback(os.replace, backup / file, folder / file)
-            (folder / file).unlink()
-        undo.pop_all()
-
-
-def _keep(target: Path, held: Path) -> None:
-    """A second name for what is there, or a copy where the file system has no links."""
-    held.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(target, held)
-    except OSError:
-        shutil.copy2(target, held)
-
-
-def _make_folder(folder: Path, undo: ExitStack) -> None:
-    for path in (*reversed(folder.parents), folder):
-        if not path.exists():
-            path.mkdir()
-            undo.callback(_remove_empty, path)
+            raise NotADirectoryError(0, f"'{above}' is no folder, and one of that name is to be written")
 
 
 def _remove_empty(folder: Path) -> None:

@@ -1,38 +1,36 @@
-"""The two borders with protobuf: reading a file and inferring shapes, and writing atomically."""
+"""The two borders with protobuf: reading a file and inferring shapes, and writing."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import hashlib
 from pathlib import Path
 from typing import BinaryIO
 
 import onnx
 
-from onnxprune.errors import ModelError, UsageError
+from onnxprune.errors import ModelError
 from onnxprune.external import entries, is_external, localise, place
 from onnxprune.node import Shape
+from onnxprune.output import staged, write_atomically
 from onnxprune.sizes import SMALL, TWO_GB, nbytes
 from onnxprune.subgraphs import all_nodes, inner_tensors
 from onnxprune.weights import array, raw
 from onnxprune.wire import wire
 
-__all__ = ["data_file", "infer", "orphan", "propagated", "read", "shape_of", "stripped", "write", "write_atomically"]
+__all__ = ["data_file", "infer", "orphan", "propagated", "read", "shape_of", "stripped", "write"]
 
 LONG = 2**22  # elements of a vector
 COUNTS = tuple(getattr(onnx.TensorProto, kind) for kind in ("INT32", "INT64", "FLOAT", "DOUBLE"))  # of what may count
 PAGE = 4096  # bytes: where data begins in a file, so that it can be mapped
 
 
-def read(path: Path) -> onnx.ModelProto:
-    """The model in a file; external data stays where it is, checked to lie inside the model's folder.
+def read(path: Path) -> tuple[onnx.ModelProto, str]:
+    """The model in a file, and the file's SHA-256; external data stays where it is, checked to lie inside its folder.
 
     Raises ModelError when the file is missing, empty, not a model, or its external data is not to be trusted.
     """
     try:
-        data = path.read_bytes()
+        data = path.read_bytes()  # once: while a run goes on, the file may become another
     except OSError as error:
         raise ModelError(f"cannot read model '{path}': {error.strerror or error}") from error
     if not data:
@@ -49,7 +47,7 @@ def read(path: Path) -> onnx.ModelProto:
             localise(tensor, path.parent)
     for tensor in filter(is_external, proto.graph.initializer):
         localise(tensor, path.parent)
-    return proto
+    return proto, hashlib.sha256(data).hexdigest()
 
 
 def stripped(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -153,14 +151,15 @@ def write(proto: onnx.ModelProto, path: Path) -> None:
     Every tensor there begins at a multiple of 4096, with zeros before it; there is nothing else in the file.
     """
     whole, left = wire(proto), orphan(path)
-    if whole.size < TWO_GB:
-        write_atomically(path, whole)
-        if left is not None:
-            left.unlink(missing_ok=True)
-        return
-    with _draft(path) as model, _draft(data_file(path)) as data:
-        model.write(_beside(proto, data, data_file(path).name).SerializeToString(deterministic=True))
-        model.flush()
+    if whole.size < TWO_GB and left is None:
+        return write_atomically(path, whole)
+    with staged(path.parent, [] if left is None else [left.name]) as stage:
+        model = stage / path.name
+        if whole.size < TWO_GB:
+            return write_atomically(model, whole)
+        with data_file(model).open("wb") as data:
+            lean = _beside(proto, data, data_file(path).name)
+        model.write_bytes(lean.SerializeToString(deterministic=True))
 
 
 def _beside(proto: onnx.ModelProto, data: BinaryIO, location: str) -> onnx.ModelProto:
@@ -174,30 +173,3 @@ def _beside(proto: onnx.ModelProto, data: BinaryIO, location: str) -> onnx.Model
             data.writelines(raw(tensor))
             place(tensor, location=location, offset=offset, length=size)
     return lean
-
-
-def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Write a file so that it is either whole or not there; raises UsageError when the folder does not allow it."""
-    with _draft(path) as stream:
-        stream.writelines([data] if isinstance(data, bytes) else data)
-
-
-@contextmanager
-def _draft(path: Path) -> Iterator[BinaryIO]:
-    """A stream to a file that takes the place of ``path`` in the end, or goes away when something fails."""
-    try:
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(draft, 0o666 & ~umask)
-            os.replace(draft, path)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise UsageError(f"cannot write '{path}': {error.strerror or error}") from error

@@ -15,7 +15,7 @@ from onnxprune.backends import Artifact
 from onnxprune.evaluate import Accuracy, Fidelity, Latency
 from onnxprune.manager import PassRecord
 from onnxprune.measure import Sources
-from onnxprune.proto import write_atomically
+from onnxprune.output import write_atomically
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import onnx
 
-from onnxprune.errors import ModelError, first_line
+from onnxprune.errors import ModelError, OnnxPruneError, first_line
 from onnxprune.external import check_unchanged, entries, is_external, place
 from onnxprune.node import Array
 from onnxprune.sizes import TWO_GB, weigh
@@ -37,6 +37,8 @@ class Session:
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
         try:
             self._session = _open(proto, options)
+        except OnnxPruneError:
+            raise
         except Exception as error:  # onnxruntime raises its own untyped exceptions
             raise ModelError(f"onnxruntime cannot run the graph: {first_line(error)}") from error
         self.inputs: tuple[str, ...] = tuple(i.name for i in self._session.get_inputs())

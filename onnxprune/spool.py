@@ -1,21 +1,18 @@
 """Large weights that were edited: each is kept in a file, as are those of a large model, and not in memory.
 
 The files lie in one folder for the process, below ``$TMPDIR``. A file goes when nobody holds its weight any more, the
-folder when the process ends; when it was killed, the next process that needs such a folder finds it without an owner
-(nobody holds its lock) and removes it.
+folder, a draft, with the process.
 """
 
 from __future__ import annotations
 
 import atexit
-import fcntl
 import itertools
 import logging
 import os
-import shutil
 import tempfile
 import weakref
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +21,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from onnxprune.drafts import draft
 from onnxprune.external import place
 from onnxprune.node import Array
 from onnxprune.sizes import stored_bits
@@ -32,7 +30,6 @@ from onnxprune.weights import array
 __all__ = ["LARGE", "Weight", "resting", "stored"]
 
 LARGE = 2**20  # bytes: what is smaller stays in memory
-PREFIX = "onnxprune-spool-"
 
 log = logging.getLogger(__name__)
 _numbers = itertools.count()
@@ -94,36 +91,11 @@ def _written(value: Array) -> _File:
 
 @cache
 def _folder(owner: int) -> Path:
-    """The folder of the process ``owner``, which holds a lock on it as long as it lives."""
-    root = Path(tempfile.gettempdir())
-    for path in root.glob(f"{PREFIX}*"):
-        _remove_ownerless(path)
-    while True:
-        path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=root))
-        if (lock := _locked(path)) is not None:
-            atexit.register(_dissolve, path, lock, owner)
-            if path.exists():  # else another process removed it before it was locked
-                return path
-
-
-def _locked(path: Path) -> int | None:
-    """A descriptor that holds the folder's lock; None when another process holds it, or it is no folder of ours."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
-
-
-def _remove_ownerless(path: Path) -> None:
-    if (lock := _locked(path)) is not None:
-        shutil.rmtree(path, ignore_errors=True)
-        os.close(lock)
+    """The folder of the process ``owner``: a draft for as long as it lives."""
+    held = draft(Path(tempfile.gettempdir()))
+    path = held.__enter__()
+    atexit.register(_dissolve, held, owner)
+    return path
 
 
 def _remove(path: Path, owner: int) -> None:
@@ -132,7 +104,6 @@ def _remove(path: Path, owner: int) -> None:
             path.unlink()
 
 
-def _dissolve(path: Path, lock: int, owner: int) -> None:
+def _dissolve(held: AbstractContextManager[Path], owner: int) -> None:
     if os.getpid() == owner:
-        shutil.rmtree(path, ignore_errors=True)
-        os.close(lock)
+        held.__exit__(None, None, None)

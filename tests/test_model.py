@@ -642,7 +642,7 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UsageError, match=r"cannot write '.*m\.onnx': No space left on device"):
+    with pytest.raises(UsageError, match=r"cannot write to '.*m\.onnx': No space left on device"):
         net(CHAIN).save(path)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["m.onnx"]

@@ -90,7 +90,7 @@ def test_an_error_on_the_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     def fails(*args: Any) -> Any:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(compression, "write_atomically", fails)
+    monkeypatch.setattr(compression, "removed", fails)
     with pytest.raises(UsageError, match=r"cannot write to '.*': No space left on device"):
         compress(net(NET), [Scale()], output=tmp_path / "a" / "b")
     assert tree(tmp_path) == {}

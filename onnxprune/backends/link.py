@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import shlex
@@ -29,14 +30,17 @@ def find_linker(target: Target) -> list[str]:
 
 
 def link_shared(command: Sequence[str], output: str, objects: Sequence[str]) -> None:
-    """Link object files into one stripped shared library."""
+    """Link object files into one stripped shared library; raises OSError where there is no room for it."""
     line = [*command, "-shared", "-fPIC", "-s", "-o", output, *objects]
+    env = {**os.environ, "TMPDIR": os.path.dirname(output), "LC_ALL": "C"}
     try:
-        done = subprocess.run(line, capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(line, capture_output=True, text=True, errors="replace", check=False, env=env)
     except OSError as error:
         raise BackendError(f"cannot start the linker {shlex.join(command)}: {error}") from error
     if done.returncode:
         said = (done.stderr + done.stdout).strip()[-2000:]
+        if (full := os.strerror(errno.ENOSPC)) in said:
+            raise OSError(errno.ENOSPC, full)
         raise BackendError(f"the linker failed; name another one in CXX\n  {shlex.join(line)}\n{said}")
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import onnx
 import onnxruntime as ort
 
 from onnxprune.errors import BackendError, ModelError, unknown
 from onnxprune.lift import lifted
+from onnxprune.output import scratch
 
 __all__ = ["fix_shapes", "graph_inputs"]
 
@@ -81,8 +80,8 @@ def _folded(proto: onnx.ModelProto) -> onnx.ModelProto:
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC  # standard operators only
-    with tempfile.TemporaryDirectory(prefix="onnxprune-") as folder:
-        options.optimized_model_filepath = str(Path(folder, "model.onnx"))
+    with scratch() as folder:
+        options.optimized_model_filepath = str(folder / "model.onnx")
         try:
             ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises a dozen classes with no common base

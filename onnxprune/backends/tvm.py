@@ -10,7 +10,6 @@ import io
 import logging
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,8 +22,9 @@ from onnxprune.backends import Artifact, refusal
 from onnxprune.backends.link import find_linker, link_shared
 from onnxprune.backends.static import fix_shapes
 from onnxprune.backends.targets import Target
-from onnxprune.errors import BackendError
+from onnxprune.errors import BackendError, OnnxPruneError
 from onnxprune.node import Array
+from onnxprune.output import scratch, staged
 from onnxprune.runtime import Session
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 WAY_OUT = "leave out the target and run model.onnx with onnxruntime"
 
 CONTRIB = frozenset({"Attention", "BiasGelu", "EmbedLayerNormalization", "FastGelu", "SkipLayerNormalization"})
+
+OBJECTS = ("lib0.o", "devc.o")  # that export_library makes of a Relax executable: its code, and its weights
 
 # What an operator in the frontend's table cannot do all the same.
 REFUSED: Mapping[str, Callable[[onnx.NodeProto], bool]] = {
@@ -106,6 +108,8 @@ class Program:
         self.path = path
         try:
             self._main = tvm.relax.VirtualMachine(_load_module(path), tvm.cpu())["main"]
+        except OnnxPruneError:
+            raise
         except Exception as error:
             raise BackendError(f"{path} cannot be loaded here: {_reason(error)}; build it for target 'host'") from error
 
@@ -193,22 +197,26 @@ def _export(executable: Executable, linker: Sequence[str], path: Path) -> None:
     def link(output: str, objects: Sequence[str], **_: object) -> None:
         link_shared(linker, output, objects)
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            whole = Path(folder, path.name)
-            executable.export_library(str(whole), fcompile=link)
-            whole.replace(path)
-    except OSError as error:
-        raise BackendError(f"cannot write {path}: {error}") from error
+    with staged(path.parent) as stage, _in_memory(stage.parent):
+        executable.export_library(str(stage / path.name), fcompile=link, workspace_dir=str(stage.parent))
+
+
+@contextlib.contextmanager
+def _in_memory(folder: Path) -> Iterator[None]:
+    """Keep the object files in memory: where LLVM cannot write one, as on a full disk, it ends the process."""
+    with contextlib.ExitStack() as closing:
+        for name in OBJECTS:
+            stream = closing.enter_context(open(os.memfd_create(name), "wb"))
+            (folder / name).symlink_to(f"/proc/{os.getpid()}/fd/{stream.fileno()}")
+        yield
 
 
 def _load_module(path: Path) -> Module:
     """Load a copy: the loader keeps what it has loaded, and takes a path seen before for that, even if rewritten."""
     import tvm
 
-    with tempfile.TemporaryDirectory(prefix="onnxprune-") as folder:
-        return tvm.runtime.load_module(shutil.copy(path, Path(folder, "model.so")))
+    with scratch() as folder:
+        return tvm.runtime.load_module(shutil.copy(path, folder / "model.so"))
 
 
 def _distance(got: Array, want: Array) -> float:
@@ -250,7 +258,11 @@ def _reason(error: BaseException) -> str:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep what TVM prints, from Python or C++, off the terminal."""
-    with tempfile.TemporaryFile() as noise, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    with (
+        open(os.memfd_create("noise"), "w+b") as noise,
+        contextlib.redirect_stdout(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
         stderr = os.dup(2)
         os.dup2(noise.fileno(), 2)

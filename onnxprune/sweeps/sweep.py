@@ -14,8 +14,7 @@ from onnxprune import report
 from onnxprune.analyses.cost import Totals
 from onnxprune.compression import Result
 from onnxprune.evaluate import Accuracy
-from onnxprune.output import spare, staged
-from onnxprune.proto import write_atomically
+from onnxprune.output import spare, staged, write_atomically
 from onnxprune.report import ModelFile, Report, plain
 from onnxprune.sweeps.front import unbeaten
 
@@ -142,7 +141,7 @@ class Sweep:
         spare([self.input.path], [Path(folder) / name for name in (DATA, PICTURE)])
         with staged(Path(folder)) as stage:
             self.to_json(stage / DATA)
-            write_atomically(stage / PICTURE, self.to_svg().encode())
+            (stage / PICTURE).write_text(self.to_svg(), encoding="utf-8")
         return self
 
 
