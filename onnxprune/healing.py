@@ -30,7 +30,7 @@ from onnxprune.passes import Analysis, Context
 from onnxprune.patches import Rows, rows_of
 from onnxprune.taps import tapped
 
-__all__ = ["Healed", "Refit", "heal", "unbiased"]
+__all__ = ["Healed", "Wave", "heal", "refit", "unbiased"]
 
 log = logging.getLogger(__name__)
 
@@ -52,28 +52,21 @@ class Healed:
 
 
 @dataclass(frozen=True)
-class Refit(Analysis[Mapping[str, Healed]]):
-    """What least squares makes of the given nodes, in the order of the graph; kept on disk."""
+class Wave(Analysis[Mapping[str, Healed]]):
+    """What least squares makes of nodes that share runs, in the network that the waves before made; kept on disk."""
 
     nodes: tuple[str, ...]
     uses = ("original", "calibration", "seed")
-    revision = 3
 
     def compute(self, model: Model, ctx: Context) -> Mapping[str, Healed]:
-        """Heal wave by wave: nodes that do not depend on each other share the runs of both networks."""
+        """Fit on one part of the data, choose on the other."""
         if ctx.calibration is None:
             raise PassError("healing needs calibration data: give --calib, or heal=none")
-        work, found = model.copy(), dict[str, Healed]()
         fit, check = ctx.calibration.split()
-        with ctx.progress.task("healing", len(self.nodes)) as step:
-            for wave in _waves(model, self.nodes):
-                views = [view for name in wave if (view := linear(work.node(name))) is not None]
-                fitted = _moments(work, ctx.original, views, fit, ctx.seed)
-                checked = _moments(work, ctx.original, views, check, ctx.seed + 1)
-                found |= {v.node.name: _refitted(v, fitted[v.node.name], checked[v.node.name]) for v in views}
-                _store(work, {name: found[name] for name in wave})
-                step(len(wave))
-        return found
+        views = [view for name in self.nodes if (view := linear(model.node(name))) is not None]
+        fitted = _moments(model, ctx.original, views, fit, ctx.seed)
+        checked = _moments(model, ctx.original, views, check, ctx.seed + 1)
+        return {v.node.name: _refitted(v, fitted[v.node.name], checked[v.node.name]) for v in views}
 
     def pack(self, result: Mapping[str, Healed]) -> dict[str, Array]:
         """As named arrays: errors in the order of the names, weights and biases by number."""
@@ -102,7 +95,7 @@ def heal(model: Model, ctx: Context, cut: Iterable[Axis]) -> str:
     nodes = _consumers(model, ctx.original, set(cut))
     if not nodes or ctx.calibration is None:
         return "nothing to heal"
-    found = model.get(Refit(nodes), ctx)
+    found = refit(model, nodes, ctx)
     for name in (name for name, layer in found.items() if math.isnan(layer.before)):
         model.skip(name, "not healed: what it reads or makes is not finite on the calibration data")
     healed, (fit, check) = model.copy(), ctx.calibration.split()
@@ -116,6 +109,17 @@ def heal(model: Model, ctx: Context, cut: Iterable[Axis]) -> str:
     _store(model, found)
     count = sum(layer.weight is not None for layer in found.values())
     return f"healed {count} of {len(nodes)} layers, outputs {before:.1f} → {after:.1f} dB{held_out}"
+
+
+def refit(model: Model, nodes: Collection[str], ctx: Context) -> Mapping[str, Healed]:
+    """What least squares makes of the nodes; a run that was killed goes on with the wave that it was at."""
+    work, found = model.copy(), dict[str, Healed]()
+    with ctx.progress.task("healing", len(nodes)) as step:
+        for wave in _waves(model, nodes):
+            found |= (healed := work.get(Wave(tuple(wave)), ctx))
+            _store(work, healed)
+            step(len(wave))
+    return found
 
 
 def unbiased(model: Model, cut: Collection[Hashable]) -> list[Linear]:

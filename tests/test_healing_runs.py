@@ -18,7 +18,7 @@ from onnxprune.cache import Cache
 from onnxprune.calibrate import Calibration
 from onnxprune.errors import PassError
 from onnxprune.evaluate import Evaluator
-from onnxprune.healing import Healed, Refit, heal
+from onnxprune.healing import Healed, Wave, heal, refit
 from onnxprune.manager import PassManager
 from onnxprune.model import Model
 from onnxprune.node import Axis
@@ -86,7 +86,7 @@ def test_without_data_nothing_is_healed() -> None:
     assert heal(model, context(model), {Axis("v", 1)}) == "nothing to heal"
     assert model.fingerprint() == before
     with pytest.raises(PassError, match="healing needs calibration data: give --calib, or heal=none"):
-        model.get(Refit(("Conv_2",)), context(model))
+        refit(model, ("Conv_2",), context(model))
 
 
 def test_a_shared_bias_stays_as_the_other_reads_it() -> None:
@@ -140,9 +140,9 @@ def test_memory_does_not_grow_with_the_samples() -> None:
         model = redundant(CONV)
         ctx = calibrated(model, samples(model, count))
         after = quarter(model, ctx, heal="none")[0]
-        Refit(("Conv_2",)).compute(after, ctx)  # onnxruntime and numpy are warm
+        Wave(("Conv_2",)).compute(after, ctx)  # onnxruntime and numpy are warm
         tracemalloc.start()
-        Refit(("Conv_2",)).compute(after, ctx)
+        Wave(("Conv_2",)).compute(after, ctx)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0], peaks
@@ -211,13 +211,13 @@ def test_the_same_seed_gives_the_same_bytes_and_another_other_ones() -> None:
 def once(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The layers of every time that healing is really computed."""
     computed: list[tuple[str, ...]] = []
-    compute = Refit.compute
+    compute = Wave.compute
 
-    def counted(self: Refit, model: Model, ctx: object) -> object:
+    def counted(self: Wave, model: Model, ctx: object) -> object:
         computed.append(self.nodes)
         return compute(self, model, ctx)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Refit, "compute", counted)
+    monkeypatch.setattr(Wave, "compute", counted)
     return computed
 
 
@@ -231,6 +231,27 @@ def test_a_second_run_takes_the_answer_from_disk(tmp_path: Path, once: list[tupl
     plain, _ = quarter(model, calibrated(model))
     assert len(once) == 2
     assert plain.proto() == first.proto()
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(
+    tmp_path: Path, once: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, refitted = net(CHAIN), healing._refitted
+
+    def killed(view: healing.Linear, *moments: healing._Moments) -> Healed:
+        if len(once) == 2:
+            raise KeyboardInterrupt
+        return refitted(view, *moments)
+
+    with monkeypatch.context() as during:
+        during.setattr(healing, "_refitted", killed)
+        with pytest.raises(KeyboardInterrupt):
+            quarter(model, calibrated(model, cache=Cache(tmp_path)))
+    resumed, _ = quarter(model, calibrated(model, cache=Cache(tmp_path)))
+    assert once == [("Conv_2",), ("Conv_4",), ("Conv_4",)]
+    undisturbed, _ = quarter(model, calibrated(model))
+    assert len(once) == 5
+    assert resumed.proto() == undisturbed.proto()
 
 
 def test_another_question_is_computed_anew(tmp_path: Path, once: list[tuple[str, ...]]) -> None:
@@ -264,7 +285,7 @@ def test_a_damaged_entry_is_computed_anew(tmp_path: Path, once: list[tuple[str, 
 def test_what_is_kept_comes_back_as_it_was() -> None:
     whole = Healed(0.5, 0.25, np.arange(6.0).reshape(2, 3), np.arange(2.0))
     found = {"/a/b:0": whole, "plain": Healed(0.5, 0.5), "no bias": Healed(1.0, 0.5, np.ones((2, 2)))}
-    back = Refit(()).unpack(Refit(()).pack(found))
+    back = Wave(()).unpack(Wave(()).pack(found))
     assert back.keys() == found.keys()
     for name, layer in found.items():
         assert (back[name].before, back[name].after) == (layer.before, layer.after)

@@ -14,7 +14,7 @@ from onnxprune.axes import rules
 from onnxprune.backends import targets
 from onnxprune.backends.targets import load_target, target_files, target_names
 from onnxprune.errors import BackendError, PassError, UsageError
-from onnxprune.healing import Refit
+from onnxprune.healing import Wave
 
 Make = Callable[..., Path]
 
@@ -100,12 +100,12 @@ def test_a_rule_for_an_operator_of_ours_is_a_clash(distribution: Make) -> None:
 
 def test_what_is_kept_on_disk_depends_on_the_source_of_rules(distribution: Make) -> None:
     model = net("(float[1,3] x) => (float[1,3] y) { y = Relu(x) }")
-    keys = [Refit(()).key(model, context(model))]
+    keys = [Wave(()).key(model, context(model))]
     folder = with_rules(distribution, RULE.format("Swish"))
     for comment in ("", "# another\n"):
         (folder / "plugin_rules.py").write_text(RULE.format("Swish") + comment)
         rules.load.cache_clear()
-        keys += [Refit(()).key(model, context(model)) for _ in range(2)]
+        keys += [Wave(()).key(model, context(model)) for _ in range(2)]
     assert keys[1] == keys[2] != keys[3] == keys[4]
     assert len(set(keys)) == 3
 
