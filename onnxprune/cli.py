@@ -15,10 +15,10 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 from onnxprune.arguments import parse
-from onnxprune.errors import OnnxPruneError
+from onnxprune.errors import OnnxPruneError, UsageError
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -31,28 +31,37 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-BUG, INTERRUPTED, TERMINATED = 70, 130, 143
+BUG = 70
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    loud = False
-    try:
-        args = parse(argv)
-        loud = args.verbose > 0
-        with _logging(args.verbose), _orderly():
-            return _inform(args) if _asks(args) else _compress(args)
-    except OnnxPruneError as error:
-        return _complain(f"error: {error}", error.exit_code)
-    except KeyboardInterrupt:
-        return _complain("interrupted", INTERRUPTED)
-    except Exception as error:
-        if loud:
-            _trace()
-        way_out = "please report it" if loud else "run with -v for the traceback"
-        return _complain(f"internal error: {type(error).__name__}: {error}; {way_out}", BUG)
-    finally:
-        _flush()
+    loud, caught = False, list[signal.Signals]()
+    with _orderly(caught):
+        try:
+            with _flushed():
+                args = parse(argv)
+                loud = args.verbose > 0
+                with _logging(args.verbose):
+                    return _inform(args) if _asks(args) else _compress(args)
+        except BaseException as error:
+            if isinstance(error, SystemExit) and not caught:  # --help, or words that mean nothing
+                return int(error.code or 0)
+            return _complain(*_verdict(error, caught, loud))
+
+
+def _verdict(error: BaseException, caught: Sequence[signal.Signals], loud: bool) -> tuple[str, int]:
+    """What to say of an error, and the exit code; after a signal it may have become any error on its way."""
+    if caught or isinstance(error, KeyboardInterrupt):
+        number = caught[0] if caught else signal.SIGINT
+        return "interrupted" if number == signal.SIGINT else "terminated", 128 + number
+    if isinstance(error, OnnxPruneError):
+        return f"error: {error}", error.exit_code
+    if loud:
+        _trace()
+    way_out = "please report it" if loud else "run with -v for the traceback"
+    return f"internal error: {type(error).__name__}: {error}; {way_out}", BUG
 
 
 def _asks(args: Namespace) -> bool:
@@ -137,13 +146,24 @@ def _columns(rows: Iterable[tuple[str, str]]) -> str:
 
 def _print(text: str) -> None:
     """Write data; a reader that went away (``| head``) is no error."""
-    with suppress(BrokenPipeError):
-        sys.stdout.write(text)
+    with _printing():
+        _write(sys.stdout, text)
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        where = f"cannot write to standard output: {error.strerror}"
+        raise UsageError(f"{where}; send it elsewhere") from error
 
 
 def _complain(text: str, code: int) -> int:
     with suppress(OSError):
-        sys.stderr.write(f"onnxprune: {text}\n")
+        _write(sys.stderr, f"onnxprune: {text}\n")
     return code
 
 
@@ -153,25 +173,47 @@ def _trace() -> None:
     traceback.print_exc()
 
 
-def _flush() -> None:
-    """Flush here rather than at exit, where a closed pipe would leave a message and another exit code."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 @contextmanager
-def _orderly() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, as Ctrl-C does, so that drafts are removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+def _flushed() -> Iterator[None]:
+    """Flush here rather than at exit, where a reader that went away would leave a message and another exit code."""
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        with suppress(OSError):
+            _write(sys.stderr)
+        with _printing():
+            _write(sys.stdout)
+
+
+def _write(stream: TextIO, text: str = "") -> None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # what is left goes there at exit
+        raise
+
+
+@contextmanager
+def _orderly(caught: list[signal.Signals]) -> Iterator[None]:
+    """Let the first signal unwind the stack, so that drafts are removed; more of them do not disturb that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {each: handler for each in SIGNALS if (handler := signal.getsignal(each)) is not signal.SIG_IGN}
+
+    def unwind(number: int, _: object) -> None:
+        if not caught:
+            caught.append(signal.Signals(number))
+            raise KeyboardInterrupt
+
+    for each in before:
+        signal.signal(each, unwind)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 @contextmanager

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -85,6 +87,26 @@ def test_143_it_was_terminated(work: Path, run: Run, monkeypatch: pytest.MonkeyP
     assert run("net.onnx", "--passes", "scale", "--target", "host", "-o", "out").code == 143
     assert tree(work) == before
     assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_only_the_first_of_several_signals_counts(work: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``timeout`` sends two, and people press Ctrl-C more than once: the others come while drafts are removed."""
+    before, remove = tree(work), shutil.rmtree
+
+    def disturbed(*args: Any, **words: Any) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        remove(*args, **words)
+
+    def stopped(*_: object) -> None:
+        monkeypatch.setattr(shutil, "rmtree", disturbed)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(compression, "deploy", stopped)
+    done = run("net.onnx", "--passes", "scale", "--target", "host", "-o", "out")
+    assert done.code == 143
+    assert done.err.splitlines()[-1] == "onnxprune: terminated"
+    assert tree(work) == before
 
 
 def test_70_there_is_a_bug(
