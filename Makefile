@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint zoo builds corpora docs pictures bench large fuzz models clean
+.PHONY: demo test lint zoo builds corpora fuzz faults large docs pictures bench models clean
 
 demo: .venv/.ready  ## compress a network that lies in the repository, into build/demo/
 	$(BIN)/onnxprune models/digits_resnet.onnx --passes fold,prune:macs=50% --calib models/digits.calib.npz \
@@ -15,6 +15,9 @@ lint: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+faults: .venv/.ready  ## kill it, fill its disks, interrupt it: minutes
+	$(BIN)/pytest -m faults -s tests/faults
 
 zoo: .venv/.ready  ## the suite on the networks of ../shared/zoo, where they are
 	$(BIN)/pytest -m zoo
