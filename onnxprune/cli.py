@@ -205,7 +205,7 @@ def _orderly(caught: list[signal.Signals]) -> Iterator[None]:
     def unwind(number: int, _: object) -> None:
         if not caught:
             caught.append(signal.Signals(number))
-            raise KeyboardInterrupt
+            raise SystemExit  # KeyboardInterrupt within exec(), as of dataclasses, makes Python kill itself at its end
 
     for each in before:
         signal.signal(each, unwind)

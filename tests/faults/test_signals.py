@@ -57,6 +57,16 @@ def test_a_run_that_is_stopped(place: Place, number: signal.Signals) -> None:
     check(place, before, number, code, said)
 
 
+@pytest.mark.parametrize("number", LAST)
+def test_a_signal_while_code_is_made(place: Place, number: signal.Signals) -> None:
+    """As dataclasses do while modules are imported."""
+    made = f"exec('import os, time; os.kill(os.getpid(), {number:d}); time.sleep(9)')"
+    code = f"import sys; from onnxprune import cli; cli._inform = lambda _: {made}; sys.exit(cli.main())"
+    process = place.start("--version", code=("-c", code))
+    assert process.communicate() == ("", f"{LAST[number]}\n")
+    assert process.returncode == 128 + number
+
+
 @pytest.mark.faults
 def test_thirty_signals(place: Place, told: Told) -> None:
     """Through passes, the build by TVM, and the linker."""
