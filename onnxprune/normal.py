@@ -145,7 +145,7 @@ def _sparse_to_constants(graph: onnx.GraphProto) -> None:
 def _constant(node: onnx.NodeProto) -> onnx.TensorProto | None:
     """The value of a Constant node under its output's name; None for a sparse one, which stays a node."""
     attribute = node.attribute[0] if node.attribute else onnx.AttributeProto()
-    if attribute.name == "value":
+    if attribute.name == "value" and attribute.HasField("t"):
         tensor = onnx.TensorProto()
         tensor.CopyFrom(attribute.t)
         tensor.name = node.output[0]

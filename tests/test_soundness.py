@@ -89,6 +89,15 @@ def doubling_functions() -> onnx.ModelProto:
     return proto
 
 
+def saying_nothing() -> onnx.ModelProto:
+    """A Constant whose value is not there."""
+    proto = dense()
+    node = helper.make_node("Constant", [], ["c"])
+    node.attribute.add(name="value", type=onnx.AttributeProto.TENSOR)
+    proto.graph.node.insert(0, node)
+    return proto
+
+
 def without_output(kind: str) -> Callable[[], onnx.ModelProto]:
     def make() -> onnx.ModelProto:
         proto = dense()
@@ -115,6 +124,7 @@ def without_output(kind: str) -> Callable[[], onnx.ModelProto]:
         (twice_listed, "input 'x' twice"),
         (split_in_one, "correct num_outputs"),
         (doubling_functions, "when they are inlined"),
+        (saying_nothing, "Constant"),
         (without_output("Constant"), "Constant"),
         (without_output("Identity"), "Identity"),
     ],
