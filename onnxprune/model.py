@@ -1,9 +1,4 @@
-"""``Model``: the one mutable graph, and the only file that knows onnx-graphsurgeon.
-
-graphsurgeon carries the *wiring* (which node reads which tensor); everything it would lose on a round trip
-(attributes of rare types, metadata, doc strings, exotic dtypes) stays in protobuf and is put back on save. What a
-subgraph captures is wired as an extra input of its node, so that consumers, order and dead code account for it.
-"""
+"""``Model``: the one mutable graph. Its wiring, its constants and all else of the file are kept apart."""
 
 from __future__ import annotations
 
@@ -15,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import onnx
-import onnx_graphsurgeon as gs
 
 from onnxprune.errors import ModelError
 from onnxprune.external import is_external
@@ -26,8 +20,9 @@ from onnxprune.provenance import Provenance
 from onnxprune.shapes import fill_gaps
 from onnxprune.sizes import TWO_GB, weigh
 from onnxprune.spool import Weight, stored
-from onnxprune.subgraphs import all_nodes, captures, data_files, inner_names
+from onnxprune.subgraphs import all_nodes, data_files
 from onnxprune.weights import inlined, raw
+from onnxprune.wiring import Wired, Wiring
 
 if TYPE_CHECKING:
     from onnxprune.passes import Analysis, Context
@@ -35,8 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Model"]
 
 T = TypeVar("T")
-_WIRING = ("_graph", "_wires", "_variables", "_views", "_node_protos")
-gs.logger.G_LOGGER.severity = gs.logger.G_LOGGER.ERROR
 
 
 class Model:
@@ -51,10 +44,8 @@ class Model:
         _acquaint(graph)
         self._types: dict[str, onnx.ValueInfoProto] | None = fill_gaps(proto, infer(proto))
         self._constants = {t.name: Weight(t) for t in graph.initializer}
-        self._node_protos = {n.name: n for n in graph.node}
-        self._captured = {n.name: captures(n) for n in graph.node}
-        self._wire(_wiring(proto, self._captured))
-        self._born = self._constants.keys() | self._variables.keys()
+        self._wiring = Wiring(proto)
+        self._born = self._constants.keys() | self._wiring.tensors()
         self._envelope = _envelope(proto)
         self._views: dict[str, Node] | None = None
         self._memo: dict[object, Any] = {}
@@ -111,14 +102,13 @@ class Model:
 
     def __getstate__(self) -> dict[str, Any]:
         """The model without its wiring and views, which no process could read: for ``copy`` and for pickle."""
-        state = {key: value for key, value in self.__dict__.items() if key not in _WIRING}
+        state = {key: value for key, value in self.__dict__.items() if key not in ("_wiring", "_views")}
         answers = {key: value for key, value in self._memo.items() if key not in ("producers", "consumers")}
         return {
             **state,
             "exported": self._export(constants=False),
-            "_born": self._born | self._variables.keys(),  # which are not all wired any more
+            "_born": self._born | self._wiring.tensors(),  # which are not all wired any more
             "_constants": dict(self._constants),
-            "_captured": dict(self._captured),
             "_memo": answers,
             "provenance": self.provenance.copy(),
             "skipped": dict(self.skipped),
@@ -126,10 +116,8 @@ class Model:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Wire the graph anew."""
-        exported = state.pop("exported")
+        self._wiring = Wiring(state.pop("exported"))
         self.__dict__.update(state)
-        self._node_protos = {n.name: n for n in exported.graph.node}
-        self._wire(_wiring(exported, self._captured))
         self._views = None
 
     def fingerprint(self) -> str:
@@ -147,12 +135,10 @@ class Model:
     def _export(self, constants: bool = True) -> onnx.ModelProto:
         result = onnx.ModelProto()
         result.CopyFrom(self._envelope)
-        for wired in self._graph.nodes:
+        for wired in self._wiring:
             node = result.graph.node.add()
-            node.CopyFrom(self._node_protos[wired.name])
-            real = len(wired.inputs) - len(self._captured[wired.name])
-            node.input[:] = [t.name for t in wired.inputs[:real]]
-            node.output[:] = [t.name for t in wired.outputs]
+            node.CopyFrom(wired.proto)
+            node.input[:], node.output[:] = wired.inputs, wired.outputs
         if constants:
             result.graph.initializer.extend(w.proto for w in self._constants.values())
         return result
@@ -206,7 +192,7 @@ class Model:
 
     def captured(self, name: str) -> bool:
         """Whether some subgraph reads the tensor by this very name."""
-        return any(name in names for names in self._captured.values())
+        return self._wiring.captured(name)
 
     def is_output(self, name: str) -> bool:
         """Whether the tensor is a graph output."""
@@ -233,68 +219,42 @@ class Model:
 
     def freeze(self, name: str, value: Array) -> None:
         """Turn a computed tensor into a constant under its own name; its producer goes when nothing else needs it."""
-        for wired in list(self._variables[name].inputs):
-            for index, tensor in enumerate(wired.outputs):
-                if tensor.name == name:  # not omitted: of most operators no output is optional
-                    wired.outputs[index] = self._variable(self.fresh_name(f"{name}_unread"))
-            if not any(t.outputs or self.is_output(t.name) for t in wired.outputs):
-                self._remove(wired)
+        self._wiring.release(name, self.fresh_name(f"{name}_unread"), {o.name for o in self._envelope.graph.output})
         self.provenance.adopt(name, value.shape)
         self.put(name, value)
 
     def set_attribute(self, node: Node, name: str, value: Any) -> None:
         """Set an attribute of a node; None removes it."""
-        held = onnx.NodeProto()
-        held.CopyFrom(self._node_protos[node.name])
-        kept = [a for a in held.attribute if a.name != name]
-        del held.attribute[:]
-        held.attribute.extend(kept if value is None else [*kept, onnx.helper.make_attribute(name, value)])
-        self._node_protos[node.name] = held
+        self._wiring.set_attribute(node.name, name, value)
         self._touch()
 
     def set_input(self, node: Node, index: int, name: str) -> None:
         """Let a node read another tensor at input ``index``; inputs in between become omitted ones."""
-        wired = self._wires[node.name]
-        real = len(wired.inputs) - len(self._captured[node.name])
-        for _ in range(real, index + 1):
-            wired.inputs.insert(real, gs.Variable(""))
-        wired.inputs[index] = self._variable(name)
-        if wired.inputs[index].inputs:  # computed, perhaps by a node that stands further down
-            self._graph.toposort()
+        self._wiring.set_input(node.name, index, name)
         self._touch()
 
     def set_output(self, node: Node, index: int, name: str) -> None:
         """Let a node write the tensor ``name`` at output ``index``; what wrote it before must be dropped first."""
-        self._wires[node.name].outputs[index] = self._variable(name)
+        self._wiring.set_output(node.name, index, name)
         self._touch()
 
     def rewire(self, old: str, new: str) -> None:
         """Let every reader of ``old`` read ``new``; raises ModelError where the name itself is needed."""
         if self.captured(old) or self.is_output(old):
             raise ModelError(f"tensor '{old}' is a graph output or captured by a subgraph: its name must stay")
-        source, target = self._variable(old), self._variable(new)
-        for wired in list(source.outputs):
-            for index, tensor in enumerate(wired.inputs):
-                if tensor is source:
-                    wired.inputs[index] = target
+        self._wiring.rewire(old, new)
         self._touch()
 
     def insert(self, op: str, inputs: Iterable[str], outputs: Iterable[str], *, name: str, **attrs: Any) -> None:
         """Add a standard operator; the graph is put in order afterwards."""
-        name = self.fresh_name(name)
-        self._node_protos[name] = onnx.helper.make_node(op, [], [], name=name, **attrs)
-        self._captured[name] = []
-        wired = gs.Node(
-            op, name, inputs=[self._variable(i) for i in inputs], outputs=[self._variable(o) for o in outputs]
-        )
-        self._graph.nodes.append(wired)
-        self._wires[name] = wired
-        self._graph.toposort()
+        node = onnx.helper.make_node(op, [], [], name=self.fresh_name(name), **attrs)
+        self._wiring.add(node, inputs, outputs)
         self._touch()
 
     def drop(self, node: Node) -> None:
         """Remove a node. Its outputs are left without a producer: rewire or replace them."""
-        self._remove(self._wires[node.name])
+        self._wiring.remove(node.name)
+        self._touch()
 
     def sweep(self) -> int:
         """Remove nodes whose results nobody reads, and unread constants; how many of both went."""
@@ -316,8 +276,7 @@ class Model:
 
     def fresh_name(self, stem: str) -> str:
         """A name that no node and no tensor has, nor any tensor of the input file: ``stem`` itself when it is free."""
-        taken = self._born | self._wires.keys() | self._constants.keys() | self._variables.keys()
-        taken |= {name for held in self._node_protos.values() for name in inner_names(held)}
+        taken = self._born | self._constants.keys() | self._wiring.names()
         return next(n for n in (stem, *(f"{stem}_{k}" for k in range(1, len(taken) + 2))) if n not in taken)
 
     def skip(self, where: str, why: str) -> None:
@@ -325,19 +284,6 @@ class Model:
         self.skipped[where, why] = None
 
     # -- inside ----------------------------------------------------------------------------------------------------
-
-    def _wire(self, wiring: onnx.ModelProto) -> None:
-        self._graph = gs.import_onnx(wiring)
-        self._wires = {n.name: n for n in self._graph.nodes}
-        self._variables: dict[str, gs.Variable] = dict(self._graph.tensors())
-
-    def _remove(self, wired: gs.Node) -> None:
-        wired.inputs.clear()
-        wired.outputs.clear()
-        position = next(i for i, n in enumerate(self._graph.nodes) if n is wired)  # graphsurgeon compares by look
-        del self._graph.nodes[position]
-        del self._node_protos[wired.name], self._captured[wired.name], self._wires[wired.name]
-        self._touch()
 
     def _touch(self) -> None:
         self._types, self._views = None, None
@@ -357,17 +303,15 @@ class Model:
     def _nodes(self) -> dict[str, Node]:
         if self._views is None:
             known: dict[str, Tensor] = {}
-            self._views = {n.name: self._view(n, known) for n in self._graph.nodes}
+            self._views = {wired.proto.name: self._view(wired, known) for wired in self._wiring}
         return self._views
 
-    def _view(self, wired: gs.Node, known: dict[str, Tensor]) -> Node:
-        held = self._node_protos[wired.name]
-        refs = [self._seen(t.name, known) for t in wired.inputs]
-        real = len(refs) - len(self._captured[wired.name])
+    def _view(self, wired: Wired, known: dict[str, Tensor]) -> Node:
+        held = wired.proto
+        inputs, outputs = (tuple(self._seen(name, known) for name in names) for names in (wired.inputs, wired.outputs))
+        captures = tuple(t for name in wired.captures if (t := self._seen(name, known)) is not None)
         attrs = MappingProxyType({a.name: _attribute(a) for a in held.attribute})
-        outputs = tuple(self._seen(t.name, known) for t in wired.outputs)
-        captures = tuple(t for t in refs[real:] if t is not None)
-        return Node(wired.name, held.op_type, held.domain, self.opset, tuple(refs[:real]), outputs, attrs, captures)
+        return Node(held.name, held.op_type, held.domain, self.opset, inputs, outputs, attrs, captures)
 
     def _seen(self, name: str, known: dict[str, Tensor]) -> Tensor | None:
         if name and name not in known:
@@ -385,9 +329,6 @@ class Model:
                     found.setdefault(t.name, {})[node.name] = node
         return {name: tuple(nodes.values()) for name, nodes in found.items()}
 
-    def _variable(self, name: str) -> gs.Variable:
-        return self._variables.setdefault(name, gs.Variable(name)) if name else gs.Variable("")
-
 
 def _acquaint(graph: onnx.GraphProto) -> None:
     """Import the rules of plug-ins where there are operators of other domains: schemas may come along with them."""
@@ -395,17 +336,6 @@ def _acquaint(graph: onnx.GraphProto) -> None:
         from onnxprune.axes import rules  # they know models
 
         rules.load()
-
-
-def _wiring(proto: onnx.ModelProto, captured: Mapping[str, list[str]]) -> onnx.ModelProto:
-    """The graph reduced to names: what graphsurgeon is given."""
-    lean = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
-    lean.graph.input.extend(onnx.ValueInfoProto(name=i.name) for i in proto.graph.input)
-    lean.graph.output.extend(onnx.ValueInfoProto(name=o.name) for o in proto.graph.output)
-    for node in proto.graph.node:
-        inputs = [*node.input, *captured[node.name]]
-        lean.graph.node.add(name=node.name, op_type=node.op_type, domain=node.domain, input=inputs, output=node.output)
-    return lean
 
 
 def _envelope(proto: onnx.ModelProto) -> onnx.ModelProto:
