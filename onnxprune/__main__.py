@@ -2,7 +2,7 @@
 
 import sys
 
-from onnxprune.cli import main
+from onnxprune.cli import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from onnxprune.report import Report
     from onnxprune.sweeps.sweep import Sweep
 
-__all__ = ["main"]
+__all__ = ["command", "main"]
 
 BUG = 70
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -49,6 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             if isinstance(error, SystemExit) and not caught:  # --help, or words that mean nothing
                 return int(error.code or 0)
             return _complain(*_verdict(error, caught, loud))
+
+
+def command() -> int:
+    """``main`` as a process of its own: once there is an exit code, no signal on the way out makes it another."""
+    code = main()
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    return code
 
 
 def _verdict(error: BaseException, caught: Sequence[signal.Signals], loud: bool) -> tuple[str, int]:
@@ -205,7 +213,7 @@ def _orderly(caught: list[signal.Signals]) -> Iterator[None]:
     def unwind(number: int, _: object) -> None:
         if not caught:
             caught.append(signal.Signals(number))
-            raise SystemExit  # KeyboardInterrupt within exec(), as of dataclasses, makes Python kill itself at its end
+            raise SystemExit  # a KeyboardInterrupt within exec(), as of dataclasses, makes `python -m` kill itself
 
     for each in before:
         signal.signal(each, unwind)

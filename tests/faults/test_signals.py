@@ -61,10 +61,20 @@ def test_a_run_that_is_stopped(place: Place, number: signal.Signals) -> None:
 def test_a_signal_while_code_is_made(place: Place, number: signal.Signals) -> None:
     """As dataclasses do while modules are imported."""
     made = f"exec('import os, time; os.kill(os.getpid(), {number:d}); time.sleep(9)')"
-    code = f"import sys; from onnxprune import cli; cli._inform = lambda _: {made}; sys.exit(cli.main())"
-    process = place.start("--version", code=("-c", code))
+    (place.root / "work" / "made.py").write_text(
+        f"import sys\nfrom onnxprune import cli\ncli._inform = lambda _: {made}\nsys.exit(cli.command())\n"
+    )
+    process = place.start("--version", code=("-m", "made"))
     assert process.communicate() == ("", f"{LAST[number]}\n")
     assert process.returncode == 128 + number
+
+
+@pytest.mark.parametrize("number", LAST)
+def test_a_signal_when_all_is_done(place: Place, number: signal.Signals) -> None:
+    made = f"import atexit, os, sys; atexit.register(os.kill, os.getpid(), {number:d})"
+    process = place.start("--version", code=("-c", f"{made}; from onnxprune.cli import command; sys.exit(command())"))
+    said, complained = process.communicate()
+    assert (process.returncode, said.split()[0], complained) == (0, "onnxprune", "")
 
 
 @pytest.mark.faults
