@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 
 from onnxprune.errors import ModelError, first_line
 from onnxprune.node import Array
-from onnxprune.proto import propagated, shape_of, stripped
+from onnxprune.proto import invalid, propagated, shape_of, stripped
 from onnxprune.subgraphs import all_graphs, all_nodes, graphs_of
 from onnxprune.weights import array
 
@@ -60,7 +60,10 @@ def _constants(proto: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
 
 def _types(proto: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
     """What is known of every tensor, those inside subgraphs included: no two have the same name."""
-    known = propagated(stripped(proto))
+    try:
+        known = propagated(stripped(proto))
+    except Exception as error:  # inference raises several unrelated types
+        raise invalid(error) from error
     found: dict[str, onnx.ValueInfoProto] = {}
     for graph in all_graphs(known):
         found |= {t.name: helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in graph.initializer}

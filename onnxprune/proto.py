@@ -17,7 +17,7 @@ from onnxprune.subgraphs import all_nodes, inner_tensors
 from onnxprune.weights import array, raw
 from onnxprune.wire import wire
 
-__all__ = ["data_file", "infer", "orphan", "propagated", "read", "shape_of", "stripped", "write"]
+__all__ = ["data_file", "infer", "invalid", "orphan", "propagated", "read", "shape_of", "stripped", "write"]
 
 LONG = 2**22  # elements of a vector
 COUNTS = tuple(getattr(onnx.TensorProto, kind) for kind in ("INT32", "INT64", "FLOAT", "DOUBLE"))  # of what may count
@@ -85,9 +85,13 @@ def infer(proto: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
             tensor.ClearField("shape")
         known = _known(lean)
     except Exception as error:  # checker and inference raise several unrelated types
-        text = " ".join(str(error).split())[:400]
-        raise ModelError(f"the graph is invalid: {text}") from error
+        raise invalid(error) from error
     return {v.name: v for v in (*known.output, *known.value_info, *known.input)}
+
+
+def invalid(error: Exception) -> ModelError:
+    """What is raised for a graph that the ONNX checker, shape inference or converter refuses."""
+    return ModelError(f"the graph is invalid: {' '.join(str(error).split())[:400]}")
 
 
 def _known(lean: onnx.ModelProto) -> onnx.GraphProto:

@@ -155,3 +155,11 @@ def test_a_model_too_old_to_be_lifted_is_refused() -> None:
     shapes = {"x": [1, 2, 3], "s": [2], "b": [2], "m": [2], "v": [2]}
     with pytest.raises(ModelError, match="BatchNormalization 'old' cannot be lifted from opset 6 to 7"):
         Model.load(old("BatchNormalization", shapes, is_test=0))
+
+
+def test_an_old_model_with_an_operator_of_a_domain_it_does_not_import_is_refused() -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["r"], domain="nowhere"), helper.make_node("Add", ["r", "r"], ["y"])]
+    ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2]) for name in "xy"]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:])
+    with pytest.raises(ModelError, match=r"the graph is invalid: .*nowhere"):
+        Model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 6)], ir_version=3))
