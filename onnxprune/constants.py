@@ -15,7 +15,7 @@ import onnx
 
 from onnxprune.errors import ModelError
 from onnxprune.model import Model
-from onnxprune.node import Array, Node, Tensor
+from onnxprune.node import RANDOM, Array, Node, Tensor
 from onnxprune.proto import propagated, shape_of, stripped
 from onnxprune.runtime import Session
 from onnxprune.sizes import SMALL, TWO_GB, nbytes
@@ -26,9 +26,6 @@ __all__ = ["constant_values", "constants_behind"]
 Pair: TypeAlias = tuple[Array, Array]
 
 MOVES = frozenset({"Concat", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"})
-RANDOM = frozenset(  # Dropout only in training; otherwise it is no more than an Identity
-    {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
-)
 STORAGE = frozenset({"DequantizeLinear"})  # weights are stored small on purpose
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -13,7 +14,7 @@ import onnx
 
 from onnxprune.errors import ModelError
 from onnxprune.external import is_external
-from onnxprune.node import Array, Node, Tensor
+from onnxprune.node import RANDOM, Array, Node, Tensor
 from onnxprune.normal import normalise
 from onnxprune.proto import infer, read, shape_of, write
 from onnxprune.provenance import Provenance
@@ -308,9 +309,12 @@ class Model:
 
     def _view(self, wired: Wired, known: dict[str, Tensor]) -> Node:
         held = wired.proto
-        inputs, outputs = (tuple(self._seen(name, known) for name in names) for names in (wired.inputs, wired.outputs))
+        inputs = tuple(self._seen(name, known) for name in wired.inputs)
         captures = tuple(t for name in wired.captures if (t := self._seen(name, known)) is not None)
         attrs = MappingProxyType({a.name: _attribute(a) for a in held.attribute})
+        if _derived(held, inputs):
+            known.update({name: replace(self.tensor(name), derived=True) for name in wired.outputs if name})
+        outputs = tuple(self._seen(name, known) for name in wired.outputs)
         return Node(held.name, held.op_type, held.domain, self.opset, inputs, outputs, attrs, captures)
 
     def _seen(self, name: str, known: dict[str, Tensor]) -> Tensor | None:
@@ -336,6 +340,14 @@ def _acquaint(graph: onnx.GraphProto) -> None:
         from onnxprune.axes import rules  # they know models
 
         rules.load()
+
+
+def _derived(node: onnx.NodeProto, inputs: Iterable[Tensor | None]) -> bool:
+    """Whether a known operator computes from constants alone, the same at every run, and has no subgraph."""
+    read = [t.fixed for t in inputs if t is not None]
+    bodies = any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute)
+    known = node.domain in ("", "com.microsoft") and node.op_type not in RANDOM
+    return known and bool(read) and all(read) and not bodies
 
 
 def _envelope(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -10,11 +10,15 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "Axis", "Dim", "Node", "Shape", "Tensor"]
+__all__ = ["RANDOM", "Array", "Axis", "Dim", "Node", "Shape", "Tensor"]
 
 Array: TypeAlias = npt.NDArray[Any]
 Dim: TypeAlias = int | str | None  # a size, a symbol, or nothing known
 Shape: TypeAlias = tuple[Dim, ...]
+
+RANDOM = frozenset(  # Dropout only in training; otherwise it is no more than an Identity
+    {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
 
 
 class Axis(NamedTuple):
@@ -29,12 +33,21 @@ class Axis(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A tensor of the graph: ``shape`` is None where even the rank is unknown, ``load`` is set for constants."""
+    """A tensor of the graph: ``shape`` is None where even the rank is unknown, ``load`` is set for constants.
+
+    ``derived`` says that deterministic nodes compute it from constants alone, as they do a stored weight.
+    """
 
     name: str
     shape: Shape | None
     dtype: np.dtype[Any] | None
     load: Callable[[], Array] | None = field(default=None, repr=False)
+    derived: bool = False
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the value is the same for all inputs: a constant, or computed from constants alone."""
+        return self.constant or self.derived
 
     @property
     def constant(self) -> bool:

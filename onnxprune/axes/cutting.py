@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from onnxprune.axes.left import Left
 from onnxprune.axes.linear import OPERATORS, linear
 from onnxprune.axes.rules import refitted
 from onnxprune.constants import constants_behind
@@ -24,29 +25,21 @@ def cut(model: Model, doomed: Mapping[Axis, Array]) -> None:
     ``doomed`` must be closed under the model's ties (``Group.slots`` is). Raises PassError when an axis would vanish.
     """
     sizes = {axis: model.tensor(axis.tensor).size(axis.dim) or 0 for axis in doomed}
-    left = {axis: np.setdiff1d(np.arange(sizes[axis]), slots) for axis, slots in doomed.items()}
-    if empty := [axis for axis, kept in left.items() if not len(kept)]:
+    kept = {axis: np.setdiff1d(np.arange(sizes[axis]), slots) for axis, slots in doomed.items()}
+    if empty := [axis for axis, slots in kept.items() if not len(slots)]:
         raise PassError(f"cutting would leave nothing of {empty[0]}: keep at least one slot")
-    touched = [n for n in model.nodes if any(a in left for t in n.tensors() for a in t.axes())]
-    shapes = {t.name: t.shape or () for n in touched for t in n.tensors()}
-
-    def size(axis: Axis) -> int:
-        if axis in left:
-            return len(left[axis])
-        if not isinstance(found := shapes[axis.tensor][axis.dim], int):
-            raise PassError(f"the size of {axis} is known at run time only and cannot be written into a node")
-        return found
-
-    tensors = [model.tensor(name) for name in dict.fromkeys(axis.tensor for axis in left)]
+    touched = [n for n in model.nodes if any(a in kept for t in n.tensors() for a in t.axes())]
+    left = Left(kept, {t.name: t.shape or () for n in touched for t in n.tensors()})
+    tensors = [model.tensor(name) for name in dict.fromkeys(axis.tensor for axis in kept)]
     for tensor in (t for t in tensors if t.constant):
         value = tensor.value()
-        for axis in (a for a in tensor.axes() if a in left):
-            value = np.take(value, left[axis], axis.dim)
+        for axis in filter(left.cuts, tensor.axes()):
+            value = np.take(value, left.slots(axis), axis.dim)
         model.put(tensor.name, value)
-    for axis, kept in left.items():
-        model.provenance.keep(axis, sizes[axis], kept)
+    for axis, slots in kept.items():
+        model.provenance.keep(axis, sizes[axis], slots)
     for node in touched:
-        refitted(model, node, size)
+        refitted(model, node, left)
 
 
 def removed(model: Model) -> dict[str, dict[int, list[int]]]:

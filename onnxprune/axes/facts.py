@@ -10,21 +10,27 @@ import numpy as np
 
 from onnxprune.node import Array, Axis, Tensor
 
-__all__ = ["Approximate", "Either", "Fact", "Facts", "Pin", "Tie", "at", "axes"]
+__all__ = ["Approximate", "Either", "Fact", "Facts", "Free", "Pin", "Tie", "at", "axes"]
 
 
 @dataclass(frozen=True)
 class Tie:
-    """Slot j of ``b`` and slot ``shift + (j // repeat) % modulo`` of ``a`` live or die together, for every j."""
+    """Slot j of ``b`` and slot ``shift + (j // repeat) % modulo`` of ``a`` live or die together, for every j.
+
+    A map that no formula gives stands in ``table``: slot ``table[j]`` of ``a``, or none where that is −1.
+    """
 
     a: Axis
     b: Axis
     shift: int = 0
     repeat: int = 1
     modulo: int | None = None
+    table: tuple[int, ...] | None = None
 
     def slots(self, size: int) -> Array:
-        """The slots of ``a`` that the ``size`` slots of ``b`` are tied to."""
+        """The slots of ``a`` that the ``size`` slots of ``b`` are tied to, int64; −1 where to none."""
+        if self.table is not None:
+            return np.array(self.table, np.int64)
         index = np.arange(size) // self.repeat
         return self.shift + (index if self.modulo is None else index % self.modulo)
 
@@ -46,6 +52,13 @@ class Approximate:
 
 
 @dataclass(frozen=True)
+class Free:
+    """The operator does not mind which slots of the axis go."""
+
+    axis: Axis
+
+
+@dataclass(frozen=True)
 class Either:
     """Alternatives of which each is sound; which one is taken decides only how much can be cut.
 
@@ -56,13 +69,13 @@ class Either:
     why: str
 
 
-Fact: TypeAlias = Tie | Pin | Approximate | Either
+Fact: TypeAlias = Tie | Pin | Approximate | Free | Either
 Facts: TypeAlias = Iterator[Fact]
 
 
 def axes(fact: Fact) -> list[Axis]:
     """Every axis that a fact names."""
-    if isinstance(fact, Pin | Approximate):
+    if isinstance(fact, Pin | Approximate | Free):
         return [fact.axis]
     if isinstance(fact, Either):
         return [axis for tie, whole in fact.options for axis in (tie.a, tie.b, *whole)]

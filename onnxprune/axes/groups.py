@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import networkx as nx
 import numpy as np
 
-from onnxprune.axes.facts import Approximate, Either, Fact, Pin, Tie
+from onnxprune.axes.facts import Approximate, Either, Fact, Free, Pin, Tie
 from onnxprune.axes.rules import facts_of
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
@@ -67,6 +67,8 @@ def settle(facts: Iterable[Fact], sizes: Mapping[Axis, int | None]) -> list[Grou
     for fact in facts:
         if isinstance(fact, Tie):
             axes.add_edge(fact.a, fact.b, tie=fact)
+        elif isinstance(fact, Free):
+            axes.add_node(fact.axis)
         elif isinstance(fact, Pin | Approximate) and (sizes[fact.axis] or 0) <= MOST:
             axes.add_node(fact.axis)
             axes.nodes[fact.axis].setdefault(type(fact), fact.why)
@@ -91,7 +93,8 @@ def _fixed(facts: Iterable[Fact], sizes: Mapping[Axis, int | None]) -> list[Fact
 
 
 def _fits(tie: Tie, sizes: Mapping[Axis, int | None]) -> bool:
-    return bool(tie.slots(sizes[tie.b] or 0).max(initial=0) < max(sizes[tie.a] or 0, 1))
+    slots = tie.slots(sizes[tie.b] or 0)
+    return len(slots) == (sizes[tie.b] or 0) and bool(slots.max(initial=0) < max(sizes[tie.a] or 0, 1))
 
 
 def _decide(facts: list[Fact], sizes: Mapping[Axis, int | None]) -> list[Fact]:
@@ -119,7 +122,8 @@ def _decide(facts: list[Fact], sizes: Mapping[Axis, int | None]) -> list[Fact]:
 
 
 def _covers(tie: Tie, sizes: Mapping[Axis, int | None]) -> bool:
-    return len(np.unique(tie.slots(sizes[tie.b] or 0))) == sizes[tie.a]
+    slots = np.unique(tie.slots(sizes[tie.b] or 0))
+    return len(slots) == sizes[tie.a] and bool(slots.min(initial=0) >= 0)
 
 
 def _group(axes: nx.MultiGraph, sizes: Mapping[Axis, int | None]) -> Group:
@@ -130,8 +134,9 @@ def _group(axes: nx.MultiGraph, sizes: Mapping[Axis, int | None]) -> Group:
     for a, b, tie in axes.edges(data="tie"):
         a, b = tie.a, tie.b
         reach = np.arange(sizes[b] or 0)
-        u.append(start[a] + tie.slots(len(reach)))
-        v.append(start[b] + reach)
+        slots = tie.slots(len(reach))
+        u.append(start[a] + slots[slots >= 0])
+        v.append(start[b] + reach[slots >= 0])
     labels = _components(int(size.sum()), np.concatenate(u or [[]]).astype(int), np.concatenate(v or [[]]).astype(int))
     _, atoms = np.unique(labels, return_inverse=True)
     member = {a: atoms[start[a] : start[a] + n] for a, n in zip(names, size, strict=True)}

@@ -10,25 +10,26 @@ import hashlib
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any, TypeAlias, TypeVar
 
 from onnxprune import plugins
+from onnxprune.axes import families
 from onnxprune.axes.facts import Fact, Facts, Pin, axes
+from onnxprune.axes.left import Left
 from onnxprune.errors import PassContractError, PassError, UsageError, first_line
 from onnxprune.model import Model
-from onnxprune.node import Axis, Node
+from onnxprune.node import Node
 
-__all__ = ["GROUP", "Size", "facts_of", "fingerprint", "known", "load", "refit", "refitted", "rule"]
+__all__ = ["GROUP", "facts_of", "fingerprint", "known", "load", "refit", "refitted", "rule"]
 
 Rule: TypeAlias = Callable[[Node], Facts]
-Size: TypeAlias = Callable[[Axis], int]
-Refit: TypeAlias = Callable[[Model, Node, Size], None]
+Refit: TypeAlias = Callable[[Model, Node, Left], None]
 
 T = TypeVar("T", bound=Callable[..., Any])
 GROUP = "onnxprune.rules"
 _rules: dict[str, Rule] = {}
 _refits: dict[str, Refit] = {}
-FAMILIES = ("conv", "elementwise", "matmul", "norm", "pool", "shape")
 
 
 def rule(*kinds: str) -> Callable[[Rule], Rule]:
@@ -43,7 +44,7 @@ def rule(*kinds: str) -> Callable[[Rule], Rule]:
 def refit(*kinds: str) -> Callable[[Refit], Refit]:
     """Register a function that repairs the sizes held in attributes or constant inputs of operators after a cut.
 
-    It is given the model, the node as it was, and the new size of every axis.
+    It is given the model, the node as it was, and what is left of every axis.
     """
     return lambda function: _register(_refits, "refits", kinds, function)
 
@@ -74,8 +75,8 @@ def load() -> tuple[str, ...]:
 
     Raises PassError for a plug-in that cannot be imported, UsageError where two have a rule for the same operator.
     """
-    for family in FAMILIES:
-        import_module(f"onnxprune.axes.{family}")
+    for family in iter_modules(families.__path__, f"{families.__name__}."):
+        import_module(family.name)
     entries = plugins.found(GROUP, "families of rules").values()
     return tuple(plugins.load(entry, "rules", PassError).__name__ for entry in entries)
 
@@ -124,8 +125,8 @@ def _pins(node: Node, why: str) -> Facts:
         yield from (Pin(axis, why) for axis in tensor.axes())
 
 
-def refitted(model: Model, node: Node, size: Size) -> None:
+def refitted(model: Model, node: Node, left: Left) -> None:
     """Repair a node after a cut, where it holds sizes."""
     load()
     if (repair := _refits.get(node.kind)) is not None:
-        repair(model, node, size)
+        repair(model, node, left)

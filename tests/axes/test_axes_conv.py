@@ -8,9 +8,9 @@ from cuts import cut_at, group, removal, why
 from oracle import assert_same_function, net, run, silenced
 
 from onnxprune.analyses.channels import ChannelGroups
-from onnxprune.axes.conv import conv
 from onnxprune.axes.cutting import cut, removed
 from onnxprune.axes.facts import Pin, Tie
+from onnxprune.axes.families.conv import conv
 from onnxprune.node import Axis
 
 IMAGE = [

@@ -9,8 +9,8 @@ from cuts import cut_at, removal, why
 from onnx import helper
 from oracle import assert_same_function, net, silenced
 
-from onnxprune.axes.elementwise import BROADCASTING, UNARY, broadcasting, clip, dropout, unary
 from onnxprune.axes.facts import Pin, Tie
+from onnxprune.axes.families.elementwise import BROADCASTING, UNARY, broadcasting, clip, dropout, unary
 from onnxprune.node import Axis
 from onnxprune.runtime import Session
 

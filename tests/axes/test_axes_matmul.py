@@ -7,8 +7,8 @@ from cuts import cut_at, removal, why
 from oracle import assert_same_function, net, silenced
 
 from onnxprune.axes.facts import Pin, Tie
+from onnxprune.axes.families.matmul import gemm, matmul
 from onnxprune.axes.linear import linear
-from onnxprune.axes.matmul import gemm, matmul
 from onnxprune.node import Axis
 
 

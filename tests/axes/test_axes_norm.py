@@ -7,7 +7,7 @@ from cuts import removal, why
 from oracle import net
 
 from onnxprune.axes.facts import Tie
-from onnxprune.axes.norm import batch_normalization
+from onnxprune.axes.families.norm import batch_normalization
 from onnxprune.node import Axis
 
 PARAMETERS = "float[3] scale, float[3] b, float[3] mean, float[3] var"

@@ -7,7 +7,7 @@ from cuts import removal, why
 from oracle import net
 
 from onnxprune.axes.facts import Pin, Tie
-from onnxprune.axes.pool import REDUCTIONS, pool, reduction
+from onnxprune.axes.families.pool import REDUCTIONS, pool, reduction
 from onnxprune.node import Axis
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from cuts import why
@@ -12,7 +13,8 @@ from oracle import feeds, net, run
 
 from onnxprune.axes import rules
 from onnxprune.axes.facts import Either, Facts, Pin, Tie, at, axes
-from onnxprune.axes.rules import Size, facts_of, known, refit, refitted, rule
+from onnxprune.axes.left import Left
+from onnxprune.axes.rules import facts_of, known, refit, refitted, rule
 from onnxprune.errors import PassError, UsageError
 from onnxprune.model import Model
 from onnxprune.node import Axis, Node, Tensor
@@ -26,7 +28,7 @@ def nothing(node: Node) -> Facts:
     yield from ()
 
 
-def swap(model: Model, node: Node, size: Size) -> None:
+def swap(model: Model, node: Node, left: Left) -> None:
     """A refit that does nothing."""
 
 
@@ -80,7 +82,7 @@ def test_an_operator_has_one_rule(tables: None) -> None:
     with pytest.raises(UsageError, match=r"two rules for my\.Thing, in 'test_axes_rules' and 'test_axes_rules'"):
         rule("my.Other", "my.Thing")(other)
     assert "my.Other" not in known()
-    refit("my.Thing")(lambda model, node, size: None)
+    refit("my.Thing")(lambda model, node, left: None)
     with pytest.raises(UsageError, match=r"two refits for my\.Thing"):
         refit("my.Thing")(swap)
 
@@ -114,10 +116,10 @@ def test_a_control_flow_operator_of_another_domain_has_a_rule_like_any(tables: N
 
 def test_a_repair_is_found_by_its_operator(tables: None) -> None:
     seen = []
-    refit("Relu")(lambda model, node, size: seen.append((node.name, size(Axis("y", 0)))))
+    refit("Relu")(lambda model, node, left: seen.append((node.name, left.size(Axis("y", 0)))))
     model = net("(float[2] x) => (float[2] y) { y = Relu(x) }")
-    refitted(model, model.nodes[0], lambda axis: 7)
-    assert seen == [("Relu_0", 7)]
+    refitted(model, model.nodes[0], Left({Axis("y", 0): np.array([1])}, {}))
+    assert seen == [("Relu_0", 1)]
 
 
 def test_an_axis_of_which_a_rule_says_nothing_stays_whole(tables: None) -> None:

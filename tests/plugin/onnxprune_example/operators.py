@@ -5,9 +5,10 @@ import atexit
 
 from onnx import defs
 
-from onnxprune.axes.elementwise import same
 from onnxprune.axes.facts import Facts, Tie, at
-from onnxprune.axes.rules import Size, refit, rule
+from onnxprune.axes.families.elementwise import same
+from onnxprune.axes.left import Left
+from onnxprune.axes.rules import refit, rule
 from onnxprune.model import Model
 from onnxprune.node import Node
 
@@ -21,9 +22,9 @@ def swish(node: Node) -> Facts:
 
 
 @refit("com.example.Swish")
-def swish_channels(model: Model, node: Node, size: Size) -> None:
+def swish_channels(model: Model, node: Node, left: Left) -> None:
     """The number of channels stands in an attribute."""
-    model.set_attribute(node, "channels", size(at(node.x(), 1)))
+    model.set_attribute(node, "channels", left.size(at(node.x(), 1)))
 
 
 SCHEMA = defs.OpSchema(

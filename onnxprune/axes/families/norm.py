@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from onnxprune.axes.elementwise import same
 from onnxprune.axes.facts import Facts, Tie, at
+from onnxprune.axes.families.elementwise import same
 from onnxprune.axes.rules import rule
 from onnxprune.node import Node
 

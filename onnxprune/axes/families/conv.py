@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from onnxprune.axes.facts import Facts, Pin, Tie, at
-from onnxprune.axes.rules import Size, refit, rule
+from onnxprune.axes.left import Left
+from onnxprune.axes.rules import refit, rule
 from onnxprune.model import Model
 from onnxprune.node import Axis, Node
 
@@ -37,8 +38,8 @@ def conv(node: Node) -> Facts:
 
 
 @refit("Conv")
-def conv_group(model: Model, node: Node, size: Size) -> None:
+def conv_group(model: Model, node: Node, left: Left) -> None:
     """A depthwise convolution has as many groups as channels; any other keeps its groups, which all lose the same."""
     rows, groups = node.x(1).size(0) or 1, int(node.attrs.get("group", 1))
     if groups > 1 and node.x(1).size(1) == 1:
-        model.set_attribute(node, "group", groups * size(Axis(node.x(1).name, 0)) // rows)
+        model.set_attribute(node, "group", groups * left.size(Axis(node.x(1).name, 0)) // rows)

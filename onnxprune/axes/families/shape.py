@@ -9,7 +9,8 @@ from typing import TypeAlias
 import numpy as np
 
 from onnxprune.axes.facts import Either, Facts, Pin, Tie, at
-from onnxprune.axes.rules import Size, refit, rule
+from onnxprune.axes.left import Left
+from onnxprune.axes.rules import refit, rule
 from onnxprune.model import Model
 from onnxprune.node import Axis, Node, Shape, Tensor
 
@@ -42,10 +43,10 @@ def _parts(whole: Tensor, parts: Sequence[Tensor], axis: int) -> Facts:
 
 
 @refit("Split")
-def split_sizes(model: Model, node: Node, size: Size) -> None:
+def split_sizes(model: Model, node: Node, left: Left) -> None:
     """Write the sizes out, in the form the opset has for them."""
     axis = int(node.attrs.get("axis", 0)) % (node.x().rank or 1)
-    sizes = [size(Axis(t.name, axis)) for t in node.outputs if t is not None]
+    sizes = [left.size(Axis(t.name, axis)) for t in node.outputs if t is not None]
     model.set_attribute(node, "num_outputs", None)
     _set(model, node, "split", sizes)
 
@@ -87,7 +88,7 @@ def squeeze(node: Node) -> Facts:
 
 
 @refit("Squeeze")
-def squeeze_axes(model: Model, node: Node, size: Size) -> None:
+def squeeze_axes(model: Model, node: Node, left: Left) -> None:
     """Write the axes out where they are all those of size 1: after a cut there may be more of them."""
     if node.setting("axes", 1) is None:
         axes = [d for d in range(node.x().rank or 0) if node.x().size(d) == 1]
@@ -160,15 +161,15 @@ def _marked(side: list[tuple[int, int | str | None]]) -> tuple[int, int]:
 
 
 @refit("Reshape")
-def reshape_target(model: Model, node: Node, size: Size) -> None:
+def reshape_target(model: Model, node: Node, left: Left) -> None:
     """Write the new sizes into the target; −1 and 0 stay where they still say the right thing."""
     x, y, target = node.x(), node.y(), node.x(1).value()
     new = [int(t) for t in target]
     for dim, wanted in enumerate(new):
         if wanted == -1 or y.size(dim) is None:
             continue
-        left = size(Axis(y.name, dim))
-        if wanted != 0 or size(Axis(x.name, dim)) != left:
-            new[dim] = left
+        now = left.size(Axis(y.name, dim))
+        if wanted != 0 or left.size(Axis(x.name, dim)) != now:
+            new[dim] = now
     if new != list(target):
         _set_constant(model, node, 1, new)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from onnxprune.axes.elementwise import broadcast
 from onnxprune.axes.facts import Facts, Pin, Tie, at
+from onnxprune.axes.families.elementwise import broadcast
 from onnxprune.axes.linear import Linear, linear
 from onnxprune.axes.rules import rule
 from onnxprune.node import Node
