@@ -125,7 +125,7 @@ def refit(model: Model, nodes: Collection[str], ctx: Context) -> Mapping[str, He
 def unbiased(model: Model, cut: Collection[Hashable]) -> list[Linear]:
     """The layers that a cut of these axes lets ``heal`` give a bias vector that they do not have."""
     views = [view for node in model.nodes if (view := linear(node)) is not None and view.read in cut]
-    return [view for view in views if view.node.op != "MatMul" and own_bias(model, view) is None]
+    return [view for view in views if view.plain and view.node.op != "MatMul" and own_bias(model, view) is None]
 
 
 def _qualities(original: Model, results: Sequence[Model], data: Calibration) -> list[float]:
@@ -149,6 +149,8 @@ def _consumers(model: Model, original: Model, cut: set[Axis]) -> tuple[str, ...]
 
 def _obstacle(model: Model, original: Model, view: Linear) -> str | None:
     width = view.weight.elements() // (view.weight.size(view.rows) or 1)
+    if not view.plain:
+        return f"its weight '{view.weight.name}' is no constant that is multiplied from the right"
     if len(reads(model, view.weight.name)) > 1:
         return f"weight '{view.weight.name}' is shared"
     if view.node.op == "MatMul" and view.weight.rank != 2:
@@ -214,7 +216,7 @@ def _moments(model: Model, original: Model, views: list[Linear], part: Calibrati
         xs = dict(zip(given.outputs, given(feeds), strict=True))
         ys = dict(zip(wanted.outputs, wanted(feeds), strict=True))
         for view in views:
-            target = np.take(ys[view.y.name], _kept(model, view), view.channels)
+            target = np.take(ys[view.y.name], _kept(model, view), view.y_channel)
             rows = rows_of(view, xs[view.x.name], target, _limit(view, part.count), draws[view.node.name])
             sums[view.node.name].add(rows)
     return sums
@@ -222,7 +224,7 @@ def _moments(model: Model, original: Model, views: list[Linear], part: Calibrati
 
 def _kept(model: Model, view: Linear) -> Array:
     """The original's channels that are left of an output."""
-    axis = view.y.axes()[view.channels]
+    axis = view.y.axes()[view.y_channel]
     slots = model.provenance.slots(axis, view.y.size(axis.dim) or 0)
     if slots is None:
         raise PassError(f"'{axis}' does not stem from the original's tensor of that name")

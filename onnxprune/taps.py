@@ -24,7 +24,7 @@ def tapped(model: Model, names: Iterable[str], threads: int = 0) -> Session:
     part = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import, functions=proto.functions)
     part.graph.name = "tapped"
     part.graph.node.extend(n for n in proto.graph.node if n.name in kept)
-    part.graph.input.extend(proto.graph.input)
+    part.graph.input.extend(i for i in proto.graph.input if i.name in needed)
     part.graph.initializer.extend(t for t in proto.graph.initializer if t.name in needed)
     part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
     return Session(part, threads=threads)

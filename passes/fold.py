@@ -135,7 +135,7 @@ def _fold_affine(model: Model) -> int:
     chains: dict[str, _Chain] = {}
     with np.errstate(all="ignore"):  # a chain that overflows is refused in the end
         for node in model.nodes:
-            if (view := linear(node)) is not None and (bias := bias_of(view)) is not None:
+            if (view := linear(node)) is not None and view.plain and (bias := bias_of(view)) is not None:
                 chains[view.y.name] = _Chain(view, own_bias(model, view), np.ones_like(bias), bias, view.y)
             elif node.op in AFFINE and not node.domain:
                 _extend(model, chains, node)
@@ -175,7 +175,7 @@ def _affine(node: Node, x: Tensor, view: Linear) -> tuple[Array, Array] | None:
         return None
     if node.op == "BatchNormalization":
         training = node.attrs.get("training_mode", 0) or any(node.outputs[1:])
-        if training or (view.channels != 1 and x.rank != 2) or any(t.rank != 1 for t in rest):
+        if training or (view.y_channel != 1 and x.rank != 2) or any(t.rank != 1 for t in rest):
             return None
         gamma, beta, mean, variance = (t.value().astype(np.float64) for t in rest)
         scale = gamma / np.sqrt(variance + node.attrs.get("epsilon", 1e-5))

@@ -101,7 +101,8 @@ def _conv(node: Node, shapes: Shapes) -> Term:
 def _matmul(node: Node, shapes: Shapes) -> Term:
     """Outputs times the length of the sum."""
     if (view := linear(node)) is not None:
-        rows, fixed = _repeats(view.y, range((view.y.rank or 1) - 1), shapes)
+        rank = view.y.rank or 1
+        rows, fixed = _repeats(view.y, [d for d in range(rank) if d != view.y_channel % rank], shapes)
         return Term(node.name, rows, (*fixed, view.made, view.read))
     x, y = shapes[node.x().name], shapes[node.y().name]
     return Term(node.name, math.prod(y) * (x[0] if node.op == "Gemm" and node.attrs.get("transA", 0) else x[-1]))

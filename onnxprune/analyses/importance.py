@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,7 @@ from onnxprune.axes.linear import linear
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.passes import Analysis, Context
+from onnxprune.taps import tapped
 from onnxprune.weights import blocks
 
 __all__ = ["Magnitude"]
@@ -30,7 +31,12 @@ class Magnitude(Analysis[Mapping[Axis, Array]]):
     def compute(self, model: Model, ctx: Context | None = None) -> Mapping[Axis, Array]:
         """Norms of the slots, divided by their sum."""
         views = [view for node in model.nodes if (view := linear(node)) is not None]
-        return {view.made: self._shares(view.weight.value(), view.rows) for view in views}
+        computed = _computed(model, {view.weight.name for view in views if not view.weight.constant})
+        shares = {}
+        for view in views:
+            weight = computed[view.weight.name] if view.weight.name in computed else view.weight.value()
+            shares[view.made] = self._shares(weight, view.rows)
+        return shares
 
     def _shares(self, weight: Array, rows: int) -> Array:
         others = tuple(d for d in range(weight.ndim) if d != rows)
@@ -41,3 +47,11 @@ class Magnitude(Analysis[Mapping[Axis, Array]]):
                 part = np.sum(magnitude if self.norm == "l1" else magnitude**2, axis=others)
                 norms[block if rows == 0 else slice(None)] += part
             return norms / (norms.sum() or 1.0)
+
+
+def _computed(model: Model, names: Set[str]) -> dict[str, Array]:
+    """The weights that nodes compute from constants, such as those of a DequantizeLinear."""
+    if not names:
+        return {}
+    wanted = sorted(names)
+    return dict(zip(wanted, tapped(model, wanted)({}), strict=True))

@@ -57,9 +57,10 @@ def silenced(model: Model, spec: Spec) -> Model:
     """
     result, behind = model.copy(), constants_behind(model)
     for node in [n for n in result.nodes if n.op in OPERATORS and not n.domain]:
-        view, weight = linear(node), node.x(1)
+        view = linear(node)
+        weight = view.weight if view is not None else node.x(1)
         for name in behind.get(weight.name, frozenset()) & spec.keys():
-            dims = [d for d in spec[name] if view is None or int(d) == view.columns]
+            dims = [d for d in spec[name] if view is None or name != weight.name or int(d) == view.columns]
             value = np.array(result.tensor(name).value())
             value *= _mask(value.shape, {dim: spec[name][dim] for dim in dims}).astype(value.dtype)
             result.put(name, value)

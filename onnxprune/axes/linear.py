@@ -1,4 +1,8 @@
-"""The operators that sum over channels with constant weights, seen in one way: Conv, Gemm, MatMul."""
+"""The operators that sum over channels with fixed weights, seen in one way.
+
+Conv, ConvTranspose, Gemm, MatMul, and Einsum over one index. Which dimension of which operand makes channels and which
+reads them is all that sets them apart.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnxprune.axes.einsum import Terms
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis, Node, Tensor
 
 __all__ = ["OPERATORS", "Linear", "bias_of", "linear", "own_bias", "per_channel", "put_bias", "reads"]
 
-OPERATORS = ("Conv", "Gemm", "MatMul")
+PLAIN = ("Conv", "Gemm", "MatMul")
+OPERATORS = (*PLAIN, "ConvTranspose", "Einsum")
 
 
 @dataclass(frozen=True, eq=False)
 class Linear:
     """``y = weight · x + bias``: ``rows`` is the weight's dimension of outputs, ``columns`` that of inputs.
 
-    With ``groups`` > 1 (Conv), each group of rows reads its own ``columns`` consecutive channels of x.
+    Channels are dimension ``x_channel`` of x and ``y_channel`` of y, counted from the end when negative. With
+    ``groups`` > 1, each group of outputs reads its own consecutive channels of x.
     """
 
     node: Node
@@ -28,6 +35,8 @@ class Linear:
     y: Tensor
     rows: int
     columns: int
+    x_channel: int
+    y_channel: int
     groups: int = 1
 
     @property
@@ -41,26 +50,68 @@ class Linear:
         return Axis(self.weight.name, self.columns)
 
     @property
-    def channels(self) -> int:
-        """The dimension of x and y that holds channels."""
-        return 1 if self.node.op == "Conv" else -1
+    def plain(self) -> bool:
+        """Whether a row of a constant weight and one bias make a channel of y from all of one axis of x.
+
+        That is what folding and least squares can rewrite.
+        """
+        channel = 1 if self.node.op == "Conv" else -1
+        forward = (self.x_channel, self.y_channel) == (channel, channel)
+        return self.node.op in PLAIN and self.weight.constant and forward
 
 
 def linear(node: Node) -> Linear | None:
-    """The node as a linear operator with a constant weight; None when it is not one."""
+    """The node as a linear operator with a weight that is the same for all inputs; None when it is not one."""
     if node.domain or node.op not in OPERATORS or len(node.inputs) < 2:
         return None
-    x, weight, bias = node.input(0), node.input(1), node.input(2)
-    if x is None or weight is None or not weight.constant or x.constant or weight.rank is None or weight.rank < 2:
+    a, b, bias = node.input(0), node.input(1), node.input(2)
+    if a is None or b is None or a.fixed == b.fixed or None in (a.rank, b.rank):
         return None
-    if node.op == "Conv":
-        return Linear(node, x, weight, bias, node.y(), 0, 1, int(node.attrs.get("group", 1)))
-    if node.op == "Gemm":
-        if node.attrs.get("transA", 0):
-            return None
-        rows = 0 if node.attrs.get("transB", 0) else 1
-        return Linear(node, x, weight, bias, node.y(), rows, 1 - rows)
-    return Linear(node, x, weight, None, node.y(), weight.rank - 1, weight.rank - 2)
+    first = a.fixed  # the weight stands on the left
+    x, weight = (b, a) if first else (a, b)
+    if (weight.rank or 0) < 2:
+        return None
+    if node.op == "Einsum":
+        return _einsum(node, x, weight, first)
+    if node.op in ("Conv", "ConvTranspose"):
+        return None if first else _conv(node, x, weight, bias)
+    return _matmul(node, x, weight, bias, first)
+
+
+def _matmul(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None, first: bool) -> Linear:
+    """x·W, or W·x where the weight stands first; Gemm may read either transposed, MatMul may read a vector."""
+    order = ("transA", "transB") if first else ("transB", "transA")
+    turned, x_turned = (node.op == "Gemm" and bool(node.attrs.get(name, 0)) for name in order)
+    inner, outer = (weight.rank or 2) - 2, (weight.rank or 2) - 1
+    rows, columns = (inner, outer) if first != turned else (outer, inner)
+    reads_at = -2 if first != x_turned and x.rank != 1 else -1
+    makes_at = -2 if first and x.rank != 1 else -1
+    return Linear(node, x, weight, bias if node.op == "Gemm" else None, node.y(), rows, columns, reads_at, makes_at)
+
+
+def _conv(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None) -> Linear:
+    """Kernels are [outputs, inputs of the group, …], transposed ones [inputs, outputs of the group, …].
+
+    Where a group has one input and a transposed kernel one output, the first dimension holds them both.
+    """
+    groups = int(node.attrs.get("group", 1))
+    upright = node.op == "Conv" or (groups > 1 and weight.size(0) == groups)
+    rows, columns = (0, 1) if upright else (1, 0)
+    return Linear(node, x, weight, bias, node.y(), rows, columns, 1, 1, groups)
+
+
+def _einsum(node: Node, x: Tensor, weight: Tensor, first: bool) -> Linear | None:
+    """One index makes channels, one reads them; any others are those of positions."""
+    terms = Terms.of(node)
+    if terms is None or len(terms.inputs) != 2:
+        return None
+    own, theirs = terms.inputs[1 - first], terms.inputs[int(first)]
+    made = [index for index in own if index in terms.output and index not in theirs]
+    read = [index for index in own if index not in terms.output and index in theirs]
+    if len(made) != 1 or len(read) != 1:
+        return None
+    places = own.index(made[0]), own.index(read[0]), theirs.index(read[0]), terms.output.index(made[0])
+    return Linear(node, x, weight, None, node.y(), *places)
 
 
 def reads(model: Model, name: str) -> list[str]:
@@ -77,7 +128,7 @@ def per_channel(view: Linear, constant: Tensor) -> Array | None:
     if value.dtype.kind != "f" or value.ndim > rank:
         return None
     padded = value.reshape((1,) * (rank - value.ndim) + value.shape)
-    if value.size != 1 and (padded.shape[view.channels] != rows or value.size != rows):
+    if value.size != 1 and (padded.shape[view.y_channel] != rows or value.size != rows):
         return None
     return np.broadcast_to(value.astype(np.float64).ravel(), rows)
 
