@@ -61,6 +61,8 @@ class Tensor:
 
     def value(self) -> Array:
         """The value of a constant, read-only; raises ValueError for any other tensor."""
+        if self.derived:
+            raise ValueError(f"tensor '{self.name}' is computed from constants: run the pass 'fold' first")
         if self.load is None:
             raise ValueError(f"tensor '{self.name}' is computed at run time and has no value")
         return self.load()

@@ -7,7 +7,8 @@ from cuts import cut_at, group, removal, why
 from oracle import assert_same_function, net, silenced
 
 from onnxprune.axes.facts import Either, Fact, Pin, Tie
-from onnxprune.axes.families.shape import concat, reshape, split, squeeze, transpose
+from onnxprune.axes.families.moving import concat, split, squeeze, transpose
+from onnxprune.axes.families.reshape import reshape
 from onnxprune.model import Model
 from onnxprune.node import Axis, Node
 

@@ -1,0 +1,231 @@
+"""Operators that pick, repeat or place slots by constant indices: Slice, Gather, Pad, Tile, ScatterND and their kin."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnxprune.axes.facts import Facts, Free, Pin, Tie, at
+from onnxprune.axes.left import Left
+from onnxprune.axes.movement import followed
+from onnxprune.axes.rules import refit, rule
+from onnxprune.axes.sizes import put_constant, put_setting, renumbered
+from onnxprune.model import Model
+from onnxprune.node import Array, Node
+
+SETTINGS = ("starts", "ends", "axes", "steps")  # of a Slice, inputs 1 to 4
+WHOLE = np.iinfo(np.int64).max
+BEYOND = np.iinfo(np.int32).max  # ends from here on say "to the end"
+
+
+@rule("Slice")
+def slice_(node: Node) -> Facts:
+    """Slot j of a sliced axis is slot start + step · j; what is not read may go."""
+    x, y, sliced = node.x(), node.y(), _sliced(node)
+    for dim in range(x.rank or 0):
+        if dim not in sliced:
+            yield Tie(at(x, dim), at(y, dim))
+        elif (slots := sliced[dim]) is not None:
+            yield Tie(at(x, dim), at(y, dim), table=_as_table(slots))
+        else:
+            why = f"sliced by Slice '{node.name}', with bounds or a size that are known at run time only"
+            yield from (Pin(at(t, dim), why) for t in (x, y))
+
+
+def _sliced(node: Node) -> dict[int, Array | None]:
+    """The slots that are read of every axis that is not read whole; None where they are not fixed."""
+    x = node.x()
+    held = [node.input(index + 1) for index in range(4)]
+    if any(t is not None and not t.constant for t in (held[0], held[1], held[3])):
+        axes = node.setting("axes", 3)
+        return dict.fromkeys(range(x.rank or 0) if axes is None else (axes % (x.rank or 1)).tolist())
+    slots: dict[int, Array | None] = {}
+    for dim, (start, end, step) in _bounds(node).items():
+        size = x.size(dim)
+        if (start, step) != (0, 1) or end < BEYOND:
+            slots[dim] = None if size is None else np.arange(size)[slice(start, end, step)]
+    return slots
+
+
+def _bounds(node: Node) -> dict[int, tuple[int, int, int]]:
+    """Start, end and step of every axis that is named."""
+    starts, ends, axes, steps = (node.setting(name, index) for index, name in enumerate(SETTINGS, 1))
+    if starts is None or ends is None:
+        raise ValueError("it has no bounds")
+    dims = np.arange(len(starts)) if axes is None else axes % (node.x().rank or 1)
+    strides = np.ones(len(starts), np.int64) if steps is None else steps
+    return dict(zip(dims.tolist(), zip(starts.tolist(), ends.tolist(), strides.tolist(), strict=True), strict=True))
+
+
+@refit("Slice")
+def slice_bounds(model: Model, node: Node, left: Left) -> None:
+    """New bounds where what is left lies at equal distances, else a Gather of the slots before the Slice."""
+    x, y = node.x(), node.y()
+    touched = {dim: slots for dim, slots in _sliced(node).items() if left.cuts(at(x, dim)) or left.cuts(at(y, dim))}
+    if not touched:
+        return
+    bounds, read = _bounds(node), x.name
+    for dim, slots in touched.items():
+        picked = renumbered(np.asarray(slots)[left.slots(at(y, dim))], left.slots(at(x, dim)))
+        if (found := _progression(picked)) is None:
+            read = _picked(model, node, read, dim, picked)
+        bounds[dim] = found or (0, WHOLE, 1)
+    model.set_input(node, 0, read)
+    starts, ends, steps = zip(*bounds.values(), strict=True)
+    put_setting(model, node, "starts", 1, starts)
+    put_setting(model, node, "ends", 2, ends)
+    put_setting(model, node, "axes", 3, tuple(bounds))
+    if set(steps) != {1} or node.input(4) is not None:
+        put_setting(model, node, "steps", 4, steps)
+
+
+def _progression(slots: Array) -> tuple[int, int, int] | None:
+    """Start, end and step that give these slots; None where no slice does."""
+    steps = set(np.diff(slots).tolist()) or {1}
+    if len(steps) > 1 or not len(slots):
+        return None
+    start, step = int(slots[0]), steps.pop()
+    end = start + step * len(slots)
+    return start, end if end >= 0 else -WHOLE, step
+
+
+def _picked(model: Model, node: Node, name: str, dim: int, slots: Array) -> str:
+    """The name of a new tensor that holds only some slots of an axis of ``name``, in that order."""
+    index, picked = model.fresh_name(f"{node.name}_slots"), model.fresh_name(f"{node.name}_picked")
+    model.put(index, slots)
+    model.insert("Gather", [name, index], [picked], name=picked, axis=dim)
+    return picked
+
+
+@rule("Gather")
+def gather(node: Node) -> Facts:
+    """One axis is replaced by those of the indices; where they are a constant row, slot j is slot indices[j]."""
+    x, index, y = node.x(), node.x(1), node.y()
+    axis, wide = int(node.attrs.get("axis", 0)) % (x.rank or 1), index.rank or 0
+    for dim in (d for d in range(x.rank or 0) if d != axis):
+        yield Tie(at(x, dim), at(y, dim if dim < axis else dim + wide - 1))
+    if index.constant and wide == 1 and (size := x.size(axis)) is not None:
+        yield Tie(at(x, axis), at(y, axis), table=_as_table(index.value() % size))
+        yield Free(at(index, 0))
+        return
+    yield Pin(at(x, axis), f"indexed by Gather '{node.name}'")
+    for dim in range(wide):
+        yield Tie(at(index, dim), at(y, axis + dim)) if not index.fixed else Pin(at(y, axis + dim), "fixed indices")
+
+
+@refit("Gather")
+def gather_indices(model: Model, node: Node, left: Left) -> None:
+    """Renumber a constant row of indices."""
+    x, index, y = node.x(), node.x(1), node.y()
+    axis = int(node.attrs.get("axis", 0)) % (x.rank or 1)
+    if index.constant and index.rank == 1 and (left.cuts(at(x, axis)) or left.cuts(at(y, axis))):
+        picked = (index.value() % (x.size(axis) or 1))[left.slots(at(y, axis))]
+        put_constant(model, node, 1, renumbered(picked, left.slots(at(x, axis))))
+
+
+@rule("Tile")
+def tile(node: Node) -> Facts:
+    """Every copy of a slot goes with it."""
+    x, y = node.x(), node.y()
+    for dim in range(x.rank or 0):
+        yield Tie(at(x, dim), at(y, dim), modulo=x.size(dim))
+
+
+@rule("Pad")
+def pad(node: Node) -> Facts:
+    """Slots are moved by what stands before them; those of constants may go, those that repeat others may not."""
+    x, y = node.x(), node.y()
+    for dim, (before, _) in _padding(node).items():
+        slots = np.arange(y.size(dim) or 0) - before
+        inside = np.where((slots >= 0) & (slots < (x.size(dim) or 0)), slots, -1)
+        if node.attrs.get("mode", "constant") != "constant":
+            yield from (Pin(at(t, dim), f"padded by {node.attrs['mode']} in Pad '{node.name}'") for t in (x, y))
+        elif x.size(dim) is None or y.size(dim) is None:
+            yield from (Pin(at(t, dim), "padded, and its size is known at run time only") for t in (x, y))
+        else:
+            yield Tie(at(x, dim), at(y, dim), table=_as_table(inside))
+    yield from (Tie(at(x, dim), at(y, dim)) for dim in range(x.rank or 0) if dim not in _padding(node))
+
+
+def _padding(node: Node) -> dict[int, tuple[int, int]]:
+    """The slots that are added before and after every axis that is padded; ValueError where they are not constant."""
+    pads, axes, rank = node.setting("pads", 1), node.setting("axes", 3), node.x().rank or 0
+    if pads is None:
+        raise ValueError("it has no pads")
+    dims = list(range(rank)) if axes is None else [int(a) % (rank or 1) for a in axes.ravel()]
+    pairs = zip(dims, pads[: len(dims)].tolist(), pads[len(dims) :].tolist(), strict=True)
+    return {dim: (before, after) for dim, before, after in pairs if before or after}
+
+
+@refit("Pad")
+def pad_sizes(model: Model, node: Node, left: Left) -> None:
+    """As many slots are added, or taken away where the pads are negative, as are left of them."""
+    x, y, padding = node.x(), node.y(), _padding(node)
+    pads = {}
+    for dim, (before, after) in padding.items():
+        if not (left.cuts(at(x, dim)) or left.cuts(at(y, dim))):
+            pads[dim] = (before, after)
+            continue
+        made, read = left.slots(at(y, dim)) - before, left.slots(at(x, dim))
+        last = (y.size(dim) or 0) - before
+        pads[dim] = (
+            int(np.sum(made < 0)) - int(np.sum(read < -before)),
+            int(np.sum(made >= (x.size(dim) or 0))) - int(np.sum(read >= last)),
+        )
+    rank = node.x().rank or 0
+    axes = node.setting("axes", 3)
+    dims = list(range(rank)) if axes is None else [int(a) % (rank or 1) for a in axes.ravel()]
+    rows = [pads.get(dim, (0, 0)) for dim in dims]
+    put_setting(model, node, "pads", 1, [before for before, _ in rows] + [after for _, after in rows])
+
+
+ALONG = ("GatherElements", "Scatter", "ScatterElements")  # one index for each element, along one axis
+
+
+@rule(*ALONG, "GatherND", "ScatterND")
+def by_index(node: Node) -> Facts:
+    """Followed element by element where the indices are constant; what they do not address passes whole."""
+    x, y = node.x(), node.y()
+    if node.attrs.get("reduction", "none") != "none":
+        raise ValueError("it adds up what it places, which is not followed")
+    scatters = node.op.startswith("Scatter")
+    pairs = {2 if scatters else 0: _pairs(node)}
+    yield from followed(node, [0, *pairs] if scatters else [0], pairs)
+    yield from (Free(axis) for axis in node.x(1).axes())
+    if scatters:  # the output is the data with other values in places
+        yield from (Tie(axis, at(y, axis.dim)) for axis in x.axes())
+
+
+def _pairs(node: Node) -> list[tuple[int, int]]:
+    """The dimensions of what is moved that may be those of the output."""
+    rank, wide = node.x().rank or 0, node.x(1).rank or 0
+    if node.op in ALONG:
+        return [(d, d) for d in range(rank)]
+    depth, batch = node.x(1).size(-1) or 0, int(node.attrs.get("batch_dims", 0))
+    lead, addressed = range(batch, wide - 1), range(batch, batch + depth)
+    same = [(d, d) for d in range(batch)]
+    found = [(place, axis) for place in lead for axis in addressed]  # a place among the indices, an axis addressed
+    rest = [(wide - 1 + k, batch + depth + k) for k in range(rank - batch - depth)]
+    return [*same, *(found + rest if node.op == "ScatterND" else [(b, a) for a, b in found + rest])]
+
+
+@refit(*ALONG, "GatherND", "ScatterND")
+def indices_left(model: Model, node: Node, left: Left) -> None:
+    """Take the indices of what is left, and renumber the slots that they address."""
+    x, index = node.x(), node.x(1)
+    carrier, value = node.x(2) if node.op.startswith("Scatter") else node.y(), np.array(index.value())
+    for dim in range((index.rank or 0) - (node.op not in ALONG)):
+        if left.cuts(at(carrier, dim)):
+            value = np.take(value, left.slots(at(carrier, dim)), dim)
+    if node.op in ALONG:
+        addressed = {int(node.attrs.get("axis", 0)) % (x.rank or 1): value}
+    else:
+        batch = int(node.attrs.get("batch_dims", 0))
+        addressed = {batch + k: value[..., k] for k in range(value.shape[-1])}
+    for dim, part in addressed.items():
+        if left.cuts(at(x, dim)):
+            part[...] = renumbered(part % (x.size(dim) or 1), left.slots(at(x, dim)))
+    put_constant(model, node, 1, value)
+
+
+def _as_table(slots: Array) -> tuple[int, ...]:
+    return tuple(int(slot) for slot in slots)

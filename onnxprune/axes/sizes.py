@@ -1,0 +1,78 @@
+"""Writing sizes into operators: as an attribute, a constant, or over part of what the graph computes.
+
+After a cut an operator that makes a tensor of a given shape is told the new one. A size that is known at run time only
+is still read from where it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+
+from onnxprune.axes.left import Left
+from onnxprune.model import Model
+from onnxprune.node import Array, Node, Tensor
+
+__all__ = ["overwrite", "put_constant", "put_setting", "put_shape", "renumbered", "shape_left"]
+
+
+def renumbered(slots: Array, kept: Array) -> Array:
+    """Where each of ``slots``, all of them among ``kept`` (ascending), stands in what is left; int64."""
+    return np.searchsorted(kept, slots).astype(np.int64)
+
+
+def shape_left(tensor: Tensor, left: Left) -> list[int | None]:
+    """The shape of a tensor after a cut; None for sizes that are known at run time only."""
+    return [None if tensor.size(axis.dim) is None else left.size(axis) for axis in tensor.axes()]
+
+
+def put_setting(model: Model, node: Node, name: str, index: int, values: Sequence[int] | Array) -> None:
+    """Write integers where the node has them: attribute ``name``, or constant input ``index``."""
+    if name in node.attrs:
+        model.set_attribute(node, name, [int(v) for v in values])
+    else:
+        put_constant(model, node, index, values)
+
+
+def put_constant(model: Model, node: Node, index: int, values: Sequence[int] | Array) -> None:
+    """Let input ``index`` read a new constant, int64 unless it is an array of another type."""
+    held = values if isinstance(values, np.ndarray) else np.asarray(values, np.int64)
+    name = model.fresh_name(f"{node.name}_sizes")
+    model.put(name, held)
+    model.set_input(node, index, name)
+
+
+def put_shape(model: Model, node: Node, index: int, sizes: Sequence[int | None]) -> None:
+    """Let input ``index``, a computed shape, say ``sizes``; where those are None it goes on saying what it says."""
+    if None not in sizes:
+        put_constant(model, node, index, [size for size in sizes if size is not None])
+    else:
+        name = model.fresh_name(f"{node.name}_sizes")
+        overwrite(model, node.x(index).name, sizes, name)
+        model.set_input(node, index, name)
+
+
+def overwrite(model: Model, source: str, sizes: Sequence[int | None], name: str) -> None:
+    """Make the tensor ``name``: the shape ``source``, with ``sizes`` where those are not None."""
+    parts, start = [], 0
+    for known, run in groupby(sizes, key=lambda size: size is not None):
+        held = list(run)
+        parts.append(_constant(model, name, held) if known else _part(model, source, start, start + len(held), name))
+        start += len(held)
+    model.insert("Concat", parts, [name], name=name, axis=0)
+
+
+def _constant(model: Model, stem: str, sizes: Sequence[int | None]) -> str:
+    name = model.fresh_name(f"{stem}_new")
+    model.put(name, np.array(sizes, np.int64))
+    return name
+
+
+def _part(model: Model, source: str, start: int, end: int, stem: str) -> str:
+    """Elements ``start`` to ``end`` of a shape."""
+    bounds = [_constant(model, stem, [bound]) for bound in (start, end)]
+    name = model.fresh_name(f"{stem}_kept")
+    model.insert("Slice", [source, *bounds], [name], name=name)
+    return name
