@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxprune.axes.facts import Facts, Free, Pin, Tie, at
+from onnxprune.axes.facts import Facts, Pin, Tie, at
 from onnxprune.axes.left import Left
 from onnxprune.axes.movement import followed
 from onnxprune.axes.rules import refit, rule
@@ -105,7 +105,6 @@ def gather(node: Node) -> Facts:
         yield Tie(at(x, dim), at(y, dim if dim < axis else dim + wide - 1))
     if index.constant and wide == 1 and (size := x.size(axis)) is not None:
         yield Tie(at(x, axis), at(y, axis), table=_as_table(index.value() % size))
-        yield Free(at(index, 0))
         return
     yield Pin(at(x, axis), f"indexed by Gather '{node.name}'")
     for dim in range(wide):
@@ -190,7 +189,6 @@ def by_index(node: Node) -> Facts:
     scatters = node.op.startswith("Scatter")
     pairs = {2 if scatters else 0: _pairs(node)}
     yield from followed(node, [0, *pairs] if scatters else [0], pairs)
-    yield from (Free(axis) for axis in node.x(1).axes())
     if scatters:  # the output is the data with other values in places
         yield from (Tie(axis, at(y, axis.dim)) for axis in x.axes())
 
