@@ -16,7 +16,7 @@ import numpy as np
 
 import onnxprune as op
 from benchmarks.data import beside
-from onnxprune.axes.cutting import removed, silenced
+from onnxprune.axes.silencing import removed, silenced
 from onnxprune.cache import Cache
 from onnxprune.feeds import made_up
 from onnxprune.node import Array

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onnxprune.axes.silencing import silenced
     from onnxprune.compression import Result, compress
     from onnxprune.data.preprocess import Preprocess
     from onnxprune.errors import (
@@ -55,10 +56,12 @@ __all__ = [
     "UsageError",
     "__version__",
     "compress",
+    "silenced",
     "sweep",
 ]
 
 _HOMES = {
+    "axes.silencing": ("silenced",),
     "compression": ("Result", "compress"),
     "data.preprocess": ("Preprocess",),
     "errors": ("BackendError", "ModelError", "OnnxPruneError", "PassContractError", "PassError", "UsageError"),

@@ -17,7 +17,7 @@ import onnx
 
 from onnxprune import depfile
 from onnxprune.analyses.cost import Stats
-from onnxprune.axes.cutting import removed
+from onnxprune.axes.silencing import removed
 from onnxprune.backends import Artifact, Target, load_target
 from onnxprune.deploy import deploy, refuse_unsupported
 from onnxprune.errors import UsageError

@@ -1,7 +1,7 @@
 """Where every slot came from: current slot → slot of a tensor of the input file.
 
 A pass that keeps a tensor keeps its name, so an axis never recorded stems from itself. A slot of the file is *removed*
-when no current slot stems from it.
+when no current slot stems from it; where several axes stem from one, and did not lose the same slots, nothing is said.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Provenance:
     """The map of one model. An axis never recorded stems from itself, slot by slot."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        self._shapes = dict(shapes)  # of the constants, as in the input file
+        self._sizes = {Axis(name, dim): size for name, shape in shapes.items() for dim, size in enumerate(shape)}
         self._sources: dict[Axis, tuple[Source, ...]] = {}
 
     def copy(self) -> Provenance:
         """An independent map."""
-        twin = Provenance(self._shapes)
-        twin._sources = dict(self._sources)
+        twin = Provenance({})
+        twin._sizes, twin._sources = dict(self._sizes), dict(self._sources)
         return twin
 
     def sources(self, axis: Axis, size: int) -> tuple[Source, ...]:
@@ -48,7 +48,8 @@ class Provenance:
 
     def adopt(self, name: str, shape: tuple[int, ...]) -> None:
         """A tensor that the input file computes has become a constant of that shape, under its own name."""
-        self._shapes.setdefault(name, shape)
+        for dim, size in enumerate(shape):
+            self._sizes.setdefault(Axis(name, dim), size)
 
     def record(self, axis: Axis, sources: tuple[Source, ...]) -> None:
         """Say where an axis came from; no source at all says that it is new."""
@@ -56,22 +57,26 @@ class Provenance:
 
     def keep(self, axis: Axis, size: int, kept: Array) -> None:
         """Only the slots ``kept`` (ascending, of ``size``) are left of an axis."""
+        if axis not in self._sources:
+            self._sizes.setdefault(axis, size)
         self._sources[axis] = tuple(Source(s.axis, s.slots[kept]) for s in self.sources(axis, size))
 
-    def removed(self, constants: Mapping[str, tuple[int, ...]]) -> dict[str, dict[int, list[int]]]:
+    def removed(self, tensors: Mapping[str, tuple[int, ...]]) -> dict[str, dict[int, list[int]]]:
         """The prune spec ``{tensor: {axis: [removed slots]}}`` in names and slots of the input file.
 
-        ``constants`` are the shapes of the constants now in the graph.
+        ``tensors`` are the shapes that those to speak of have now.
         """
-        left: dict[Axis, list[Array]] = {}
-        for name, shape in constants.items():
+        gone: dict[Axis, set[tuple[int, ...]]] = {}
+        for name, shape in tensors.items():
             for dim, size in enumerate(shape):
                 for source in self.sources(Axis(name, dim), size):
-                    left.setdefault(source.axis, []).append(source.slots)
+                    gone.setdefault(source.axis, set()).add(self._gone(source))
         spec: dict[str, dict[int, list[int]]] = {}
-        for axis, slots in sorted(left.items()):
-            shape = self._shapes.get(axis.tensor, ())
-            gone = np.setdiff1d(np.arange(shape[axis.dim]), np.concatenate(slots)) if axis.dim < len(shape) else ()
-            if len(gone):
-                spec.setdefault(axis.tensor, {})[axis.dim] = [int(i) for i in gone]
+        for axis, found in sorted(gone.items()):
+            if len(found) == 1 and (slots := next(iter(found))):
+                spec.setdefault(axis.tensor, {})[axis.dim] = list(slots)
         return spec
+
+    def _gone(self, source: Source) -> tuple[int, ...]:
+        """The slots of the file of which a source has none; () for a tensor of which nothing is known."""
+        return tuple(np.setdiff1d(np.arange(self._sizes.get(source.axis, 0)), source.slots).tolist())

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from onnxprune.analyses.channels import ChannelGroups
-from onnxprune.axes.cutting import cut, removed
+from onnxprune.axes.cutting import cut
 from onnxprune.axes.groups import Group
+from onnxprune.axes.silencing import removed
 from onnxprune.model import Model
 from onnxprune.node import Axis
 

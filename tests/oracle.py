@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, parser
 
-from onnxprune.axes.cutting import silenced as silenced
+from onnxprune.axes.silencing import silenced as silenced
 from onnxprune.model import Model
 from onnxprune.runtime import Session
 

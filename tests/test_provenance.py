@@ -7,7 +7,7 @@ from cuts import cut_at
 from nets import NETS
 from oracle import net
 
-from onnxprune.axes.cutting import removed
+from onnxprune.axes.silencing import removed
 from onnxprune.node import Axis
 from onnxprune.provenance import Provenance, Source
 
@@ -59,14 +59,16 @@ def test_a_tensor_that_a_pass_made_up_is_new() -> None:
     assert provenance.removed({"w": (3,), "new": (1,)}) == {}
 
 
-def test_a_slot_with_two_descendants_is_gone_when_both_are() -> None:
+def test_nothing_is_said_of_an_axis_whose_descendants_disagree() -> None:
     provenance = Provenance({"w": (3,)})
     twin = Axis("twin", 0)
     provenance.record(twin, (Source(W, np.arange(3)),))
     provenance.keep(W, 3, np.array([0]))
     provenance.keep(twin, 3, np.array([0, 1]))
-    assert provenance.removed({"w": (1,), "twin": (2,)}) == {"w": {0: [2]}}
+    assert provenance.removed({"w": (1,), "twin": (2,)}) == {}
     assert provenance.slots(twin, 2) is None
+    provenance.keep(twin, 2, np.array([0]))
+    assert provenance.removed({"w": (1,), "twin": (1,)}) == {"w": {0: [1, 2]}}
 
 
 def test_an_axis_may_stem_from_several() -> None:

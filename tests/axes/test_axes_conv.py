@@ -8,9 +8,10 @@ from cuts import cut_at, group, removal, why
 from oracle import assert_same_function, net, run, silenced
 
 from onnxprune.analyses.channels import ChannelGroups
-from onnxprune.axes.cutting import cut, removed
+from onnxprune.axes.cutting import cut
 from onnxprune.axes.facts import Pin, Tie
 from onnxprune.axes.families.conv import conv
+from onnxprune.axes.silencing import removed
 from onnxprune.node import Axis
 
 IMAGE = [

@@ -16,7 +16,8 @@ from onnx import helper
 from oracle import assert_different_function, assert_same_function, distance, net, net_proto, silenced
 
 from onnxprune.analyses.channels import ChannelGroups
-from onnxprune.axes.cutting import cut, removed
+from onnxprune.axes.cutting import cut
+from onnxprune.axes.silencing import removed
 from onnxprune.errors import PassError
 from onnxprune.model import Model
 

@@ -15,7 +15,7 @@ from generator import random_feeds, random_model
 from oracle import RTOL, assert_same_function, run, silenced
 
 from fuzz.shrink import as_text, shrunk
-from onnxprune.axes.cutting import removed
+from onnxprune.axes.silencing import removed
 from onnxprune.manager import PassManager
 from onnxprune.model import Model
 from onnxprune.passes import Unchanged

@@ -23,7 +23,7 @@ from onnxprune import fidelity
 from onnxprune.analyses.channels import ChannelGroups
 from onnxprune.analyses.cost import Cost, Stats
 from onnxprune.analyses.importance import Magnitude
-from onnxprune.axes.cutting import removed
+from onnxprune.axes.silencing import removed
 from onnxprune.cache import Cache
 from onnxprune.errors import PassError, UsageError
 from onnxprune.evaluate import Evaluator

@@ -12,7 +12,7 @@ from nets import NETS, OPSETS
 from oracle import assert_different_function, assert_same_function, distance, net, silenced
 from prunes import prune, stats
 
-from onnxprune.axes.cutting import removed
+from onnxprune.axes.silencing import removed
 from onnxprune.manager import PassRecord
 from onnxprune.model import Model
 from passes.fold import Fold

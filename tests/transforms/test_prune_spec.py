@@ -10,7 +10,7 @@ from generator import random_model
 from nets import NETS, OPSETS
 from oracle import net
 
-from onnxprune.axes.cutting import removed
+from onnxprune.axes.silencing import removed
 from onnxprune.constants import constants_behind
 from onnxprune.manager import PassManager
 from onnxprune.model import Model
