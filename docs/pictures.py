@@ -23,6 +23,7 @@ from rich.text import Text
 import onnxprune as op
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # benchmarks
 FOLDER = ROOT / "docs" / "pictures"
 WIDTH = 100
 SHARES = (100, 80, 70, 60, 50, 40, 30, 20)  # percent of the MACs
@@ -91,7 +92,35 @@ def _point(network: str, share: int, heal: str) -> tuple[float, float]:
     return report.output.stats.macs / report.input.stats.macs, report.accuracy.after
 
 
-PICTURES: dict[str, Callable[[Path], None]] = {"run": run, "healing": healing}
+def scaling(path: Path) -> None:
+    """Seconds over the number of nodes, for graphs of every length, and beside them what is linear."""
+    from matplotlib.figure import Figure
+
+    from benchmarks.graphs import mixed
+    from benchmarks.scaling import SIZES, row
+
+    rows = [row(f"mixed {nodes}", mixed(nodes)) for nodes in SIZES]
+    nodes = [each["nodes"] for each in rows]
+    figure = Figure(figsize=(6.4, 3.9), layout="constrained")
+    axes = figure.subplots()
+    for key, label, style in (
+        ("total s", "from file to pruned file", "o-"),
+        ("prune s", "plan and cut (the pass)", "s-"),
+        ("groups s", "channel groups", "^-"),
+    ):
+        axes.loglog(nodes, [each[key] for each in rows], style, label=label)
+    slope = rows[-1]["total s"] / nodes[-1]
+    axes.loglog(nodes, [slope * count for count in nodes], ":", color="#9ca3af", label="proportional to the nodes")
+    axes.set(xlabel="nodes of the graph", ylabel="seconds")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+PICTURES: dict[str, Callable[[Path], None]] = {"run": run, "healing": healing, "scaling": scaling}
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -47,10 +48,10 @@ class Model:
         self._constants = {t.name: Weight(t) for t in graph.initializer}
         self._wiring = Wiring(proto)
         self._born = self._constants.keys() | self._wiring.tensors()
-        self._envelope = _envelope(proto)
         self._views: dict[str, Node] | None = None
         self._memo: dict[object, Any] = {}
         self.provenance = Provenance({t.name: tuple(t.dims) for t in graph.initializer})
+        self._envelope = _envelope(proto)
         self.skipped: dict[tuple[str, str], None] = {}
 
     # -- borders ---------------------------------------------------------------------------------------------------
@@ -277,8 +278,8 @@ class Model:
 
     def fresh_name(self, stem: str) -> str:
         """A name that no node and no tensor has, nor any tensor of the input file: ``stem`` itself when it is free."""
-        taken = self._born | self._constants.keys() | self._wiring.names()
-        return next(n for n in (stem, *(f"{stem}_{k}" for k in range(1, len(taken) + 2))) if n not in taken)
+        names = itertools.chain([stem], (f"{stem}_{k}" for k in itertools.count(1)))
+        return next(n for n in names if not (n in self._born or n in self._constants or self._wiring.taken(n)))
 
     def skip(self, where: str, why: str) -> None:
         """Record that a place was left as it is, and why; it lands in the report."""
@@ -351,12 +352,13 @@ def _derived(node: onnx.NodeProto, inputs: Iterable[Tensor | None]) -> bool:
 
 
 def _envelope(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The model without its nodes, initializers and interior shapes: all that is kept as it came."""
-    result = onnx.ModelProto()
-    result.CopyFrom(proto)
+    """The model without its nodes, initializers and interior shapes, which are taken away: all that is kept as it came.
+
+    Not a copy: what is cleared in a message keeps its memory, and those that hold its parts share it.
+    """
     for field in ("node", "initializer", "value_info"):
-        result.graph.ClearField(field)
-    return result
+        proto.graph.ClearField(field)
+    return proto
 
 
 def _attribute(attribute: onnx.AttributeProto) -> Any:

@@ -36,7 +36,8 @@ class Wiring:
 
     def __init__(self, proto: onnx.ModelProto) -> None:
         self._protos = {n.name: n for n in proto.graph.node}
-        self._captured = {n.name: captures(n) for n in proto.graph.node}
+        self._captured = {n.name: names for n in proto.graph.node if (names := captures(n))}
+        self._inner = {n.name: inner for n in proto.graph.node if (inner := frozenset(inner_names(n)))}
         self._graph = gs.import_onnx(_names_of(proto, self._captured))
         self._nodes = {n.name: n for n in self._graph.nodes}
         self._variables: dict[str, gs.Variable] = dict(self._graph.tensors())
@@ -51,10 +52,10 @@ class Wiring:
         """The names of all tensors, those that nobody reads or writes any more included."""
         return set(self._variables)
 
-    def names(self) -> set[str]:
-        """The names of all nodes and tensors, those inside subgraphs included."""
-        inner = {name for held in self._protos.values() for name in inner_names(held)}
-        return inner | self._nodes.keys() | self.tensors()
+    def taken(self, name: str) -> bool:
+        """Whether a node or a tensor has the name, one inside a subgraph included."""
+        inside = any(name in names for names in self._inner.values())
+        return inside or name in self._nodes or name in self._variables
 
     def captured(self, name: str) -> bool:
         """Whether some subgraph reads the tensor by this very name."""
@@ -64,7 +65,7 @@ class Wiring:
         """Add a node that holds no subgraph; the graph is put in order afterwards."""
         ends = [[self._variable(name) for name in names] for names in (inputs, outputs)]
         node = gs.Node(proto.op_type, proto.name, inputs=ends[0], outputs=ends[1])
-        self._protos[proto.name], self._captured[proto.name], self._nodes[proto.name] = proto, [], node
+        self._protos[proto.name], self._nodes[proto.name] = proto, node
         self._graph.nodes.append(node)
         self._graph.toposort()
 
@@ -75,7 +76,9 @@ class Wiring:
         node.outputs.clear()
         position = next(i for i, n in enumerate(self._graph.nodes) if n is node)  # graphsurgeon compares by look
         del self._graph.nodes[position]
-        del self._protos[name], self._captured[name], self._nodes[name]
+        del self._protos[name], self._nodes[name]
+        for names in (self._captured, self._inner):
+            names.pop(name, None)
 
     def set_attribute(self, name: str, attribute: str, value: Any) -> None:
         """Set an attribute of a node; None removes it."""
@@ -122,7 +125,7 @@ class Wiring:
 
     def _real(self, node: gs.Node) -> int:
         """How many of the inputs are the node's own."""
-        return len(node.inputs) - len(self._captured[node.name])
+        return len(node.inputs) - len(self._captured.get(node.name, ()))
 
     def _variable(self, name: str) -> gs.Variable:
         return self._variables.setdefault(name, gs.Variable(name)) if name else gs.Variable("")
@@ -134,6 +137,6 @@ def _names_of(proto: onnx.ModelProto, captured: Mapping[str, list[str]]) -> onnx
     lean.graph.input.extend(onnx.ValueInfoProto(name=i.name) for i in proto.graph.input)
     lean.graph.output.extend(onnx.ValueInfoProto(name=o.name) for o in proto.graph.output)
     for node in proto.graph.node:
-        inputs = [*node.input, *captured[node.name]]
+        inputs = [*node.input, *captured.get(node.name, ())]
         lean.graph.node.add(name=node.name, op_type=node.op_type, domain=node.domain, input=inputs, output=node.output)
     return lean

@@ -11,11 +11,15 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from contexts import context
+from prunes import prune
 
 import benchmarks.__main__ as runner
-from benchmarks import networks, startup
+from benchmarks import graphs, networks, scaling, startup
 from benchmarks.data import MODELS, beside
 from benchmarks.machine import machine, versions
+from onnxprune.analyses.cost import Stats
+from onnxprune.model import Model
 
 
 def test_one_command_tells_machine_versions_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -113,3 +117,19 @@ def test_the_command_is_the_module() -> None:
     )
     assert "align " in done.stdout
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("nodes", [10, 60, 90])
+def test_networks_are_made_of_any_length(nodes: int) -> None:
+    made = graphs.mixed(nodes)
+    assert nodes <= len(made.graph.node) < nodes + 12
+    after, _ = prune(Model.load(made), ratio="50%", align=1, min=1)
+    assert after.get(Stats(), context(after)).params < Model.load(made).get(Stats(), context(after)).params
+
+
+def test_time_and_memory_from_file_to_pruned_file_are_told() -> None:
+    found = scaling.row("tiny", graphs.mixed(40))
+    assert (found["network"], found["nodes"]) == ("tiny", len(graphs.mixed(40).graph.node))
+    assert 0 < found["groups s"] < found["total s"]
+    assert found["prune s"] < found["total s"]
+    assert 10 < found["base MB"] <= found["peak MB"]

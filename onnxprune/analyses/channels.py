@@ -26,7 +26,7 @@ class ChannelGroups(Analysis[tuple[Group, ...]]):
         tensors.update((t.name, t) for t in (*model.inputs, *model.outputs))
         sizes = {axis: _slots(tensors[axis.tensor], axis) for fact in facts for axis in axes(fact)}
         order = {name: index for index, name in enumerate(tensors)}
-        groups = [g for g in settle(facts, sizes) if any(tensors[a.tensor].constant for a in g.atoms)]
+        groups = settle(facts, sizes, lambda axis: tensors[axis.tensor].constant)
         return tuple(sorted(groups, key=lambda g: min((order[a.tensor], a.dim) for a in g.atoms)))
 
 

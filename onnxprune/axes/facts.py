@@ -27,6 +27,11 @@ class Tie:
     modulo: int | None = None
     table: tuple[int, ...] | None = None
 
+    def plain(self, size: int) -> bool:
+        """Whether each of the ``size`` slots of ``b`` is tied to the slot of ``a`` with its own number."""
+        plain = not self.shift and self.repeat == 1 and self.table is None
+        return plain and (self.modulo is None or self.modulo >= size)
+
     def slots(self, size: int) -> Array:
         """The slots of ``a`` that the ``size`` slots of ``b`` are tied to, int64; −1 where to none."""
         if self.table is not None:

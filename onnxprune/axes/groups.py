@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import compress
 
 import networkx as nx
 import numpy as np
 
-from onnxprune.axes.facts import Approximate, Either, Fact, Free, Pin, Tie
+from onnxprune.axes.facts import Approximate, Either, Fact, Free, Pin, Tie, axes
 from onnxprune.axes.rules import facts_of
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
@@ -48,7 +49,9 @@ class Group:
 
     def slots(self, doomed: Array) -> dict[Axis, Array]:
         """The slots of every axis that go when the atoms ``doomed`` are removed; axes that keep all are left out."""
-        gone = {axis: np.flatnonzero(np.isin(atoms, doomed)) for axis, atoms in self.atoms.items()}
+        goes = np.zeros(self.size, bool)
+        goes[doomed] = True
+        gone = {axis: np.flatnonzero(goes[atoms]) for axis, atoms in self.atoms.items()}
         return {axis: slots for axis, slots in gone.items() if len(slots)}
 
 
@@ -60,19 +63,32 @@ def collect(model: Model) -> list[Fact]:
     return facts
 
 
-def settle(facts: Iterable[Fact], sizes: Mapping[Axis, int | None]) -> list[Group]:
-    """The groups that facts imply; ``sizes`` gives the number of slots of every axis, None where it is not fixed."""
-    facts = _decide(_fixed(facts, sizes), sizes)
-    axes = nx.MultiGraph()  # Concat(a, a) ties one pair of axes twice
+def settle(
+    facts: Iterable[Fact], sizes: Mapping[Axis, int | None], wanted: Callable[[Axis], bool] | None = None
+) -> list[Group]:
+    """The groups that facts imply; ``sizes`` gives the number of slots of every axis, None where it is not fixed.
+
+    With ``wanted``, only the groups that hold such an axis.
+    """
+    facts = [fact for fact in _decide(_fixed(facts, sizes), sizes) if _is_of_use(fact, sizes)]
+    ties = [fact for fact in facts if isinstance(fact, Tie)]
+    number = {axis: index for index, axis in enumerate(dict.fromkeys(axis for fact in facts for axis in axes(fact)))}
+    parts: dict[int, list[Axis]] = {}
+    for axis, part in zip(number, _joined(number, ties), strict=True):
+        parts.setdefault(part, []).append(axis)
+    members = [sorted(part) for part in parts.values() if wanted is None or any(map(wanted, part))]
+    marks: dict[type, dict[Axis, str]] = {Pin: {}, Approximate: {}}
     for fact in facts:
-        if isinstance(fact, Tie):
-            axes.add_edge(fact.a, fact.b, tie=fact)
-        elif isinstance(fact, Free):
-            axes.add_node(fact.axis)
-        elif isinstance(fact, Pin | Approximate) and (sizes[fact.axis] or 0) <= MOST:
-            axes.add_node(fact.axis)
-            axes.nodes[fact.axis].setdefault(type(fact), fact.why)
-    return [_group(axes.subgraph(part), sizes) for part in map(sorted, nx.connected_components(axes))]
+        if isinstance(fact, Pin | Approximate):
+            marks[type(fact)].setdefault(fact.axis, fact.why)
+    return [
+        Group(atoms, size, _marked(atoms, marks[Pin]), _marked(atoms, marks[Approximate]))
+        for atoms, size in _atoms(members, number, ties, sizes)
+    ]
+
+
+def _is_of_use(fact: Fact, sizes: Mapping[Axis, int | None]) -> bool:
+    return isinstance(fact, Tie | Free) or (sizes[axes(fact)[0]] or 0) <= MOST
 
 
 def _fixed(facts: Iterable[Fact], sizes: Mapping[Axis, int | None]) -> list[Fact]:
@@ -93,8 +109,19 @@ def _fixed(facts: Iterable[Fact], sizes: Mapping[Axis, int | None]) -> list[Fact
 
 
 def _fits(tie: Tie, sizes: Mapping[Axis, int | None]) -> bool:
-    slots = tie.slots(sizes[tie.b] or 0)
-    return len(slots) == (sizes[tie.b] or 0) and bool(slots.max(initial=0) < max(sizes[tie.a] or 0, 1))
+    a, b = sizes[tie.a] or 0, sizes[tie.b] or 0
+    if tie.plain(b):
+        return b <= a
+    slots = tie.slots(b)
+    return len(slots) == b and bool(slots.max(initial=-1) < a)
+
+
+def _covers(tie: Tie, sizes: Mapping[Axis, int | None]) -> bool:
+    a, b = sizes[tie.a] or 0, sizes[tie.b] or 0
+    if tie.plain(b):
+        return a == b
+    slots = np.unique(tie.slots(b))
+    return len(slots) == a and bool(slots.min(initial=0) >= 0)
 
 
 def _decide(facts: list[Fact], sizes: Mapping[Axis, int | None]) -> list[Fact]:
@@ -102,54 +129,72 @@ def _decide(facts: list[Fact], sizes: Mapping[Axis, int | None]) -> list[Fact]:
 
     Any option is sound, so it is enough to look at whole axes here, and at ties that cover both of them.
     """
-    merged = nx.utils.UnionFind(sizes)
-    for fact in facts:
-        if isinstance(fact, Tie) and not fact.shift and _covers(fact, sizes):
-            merged.union(fact.a, fact.b)
-    pinned = {merged[fact.axis] for fact in facts if isinstance(fact, Pin)}
+    if not any(isinstance(fact, Either) for fact in facts):
+        return facts
+    number = {axis: index for index, axis in enumerate(sizes)}
+    covering = [fact for fact in facts if isinstance(fact, Tie) and not fact.shift and _covers(fact, sizes)]
+    part = dict(zip(sizes, _joined(number, covering), strict=True))
+    merged = nx.utils.UnionFind()
+    pinned = {part[fact.axis] for fact in facts if isinstance(fact, Pin)}
     result: list[Fact] = []
     for fact in facts:
         if not isinstance(fact, Either):
             result.append(fact)
             continue
-        tie, whole = max(fact.options, key=lambda o: (merged[o[0].a] not in pinned, sizes[o[0].a] or 0))
+        tie, whole = max(fact.options, key=lambda o: (merged[part[o[0].a]] not in pinned, sizes[o[0].a] or 0))
         result += [tie, *(Pin(axis, fact.why) for axis in whole)]
-        pinned |= {merged[axis] for axis in whole}
-        both = merged[tie.a] in pinned or merged[tie.b] in pinned
-        merged.union(tie.a, tie.b)
-        pinned |= {merged[tie.a]} if both else set()
+        pinned |= {merged[part[axis]] for axis in whole}
+        both = merged[part[tie.a]] in pinned or merged[part[tie.b]] in pinned
+        merged.union(part[tie.a], part[tie.b])
+        pinned |= {merged[part[tie.a]]} if both else set()
     return result
 
 
-def _covers(tie: Tie, sizes: Mapping[Axis, int | None]) -> bool:
-    slots = np.unique(tie.slots(sizes[tie.b] or 0))
-    return len(slots) == sizes[tie.a] and bool(slots.min(initial=0) >= 0)
+def _joined(number: Mapping[Axis, int], ties: list[Tie]) -> list[int]:
+    """For every axis the lowest number of all that ties join it to."""
+    u, v = [number[tie.a] for tie in ties], [number[tie.b] for tie in ties]
+    joined: list[int] = _components(len(number), np.array(u, int), np.array(v, int)).tolist()
+    return joined
 
 
-def _group(axes: nx.MultiGraph, sizes: Mapping[Axis, int | None]) -> Group:
-    names = sorted(axes)
-    size = np.array([sizes[a] or 0 for a in names], int)
-    start = dict(zip(names, np.cumsum(size) - size, strict=True))
-    u, v = [], []
-    for a, b, tie in axes.edges(data="tie"):
-        a, b = tie.a, tie.b
-        reach = np.arange(sizes[b] or 0)
-        slots = tie.slots(len(reach))
-        u.append(start[a] + slots[slots >= 0])
-        v.append(start[b] + reach[slots >= 0])
-    labels = _components(int(size.sum()), np.concatenate(u or [[]]).astype(int), np.concatenate(v or [[]]).astype(int))
-    _, atoms = np.unique(labels, return_inverse=True)
-    member = {a: atoms[start[a] : start[a] + n] for a, n in zip(names, size, strict=True)}
-    return Group(member, int(atoms.max(initial=-1)) + 1, _marks(axes, member, Pin), _marks(axes, member, Approximate))
+def _atoms(
+    members: list[list[Axis]], number: Mapping[Axis, int], ties: list[Tie], sizes: Mapping[Axis, int | None]
+) -> Iterator[tuple[dict[Axis, Array], int]]:
+    """The atoms of every part, and how many they are, in the order of their first slots.
+
+    The slots of all parts are numbered one after the other. Axes that are tied one to one, as most are, have the same
+    ones, so that only the first of them counts.
+    """
+    plain = [tie.plain(sizes[tie.b] or 0) and sizes[tie.a] == sizes[tie.b] for tie in ties]
+    alike = dict(zip(number, _joined(number, list(compress(ties, plain))), strict=True))
+    start, ends = dict[int, int](), [0]
+    for part in members:
+        ends.append(ends[-1])
+        for axis in part:
+            if alike[axis] not in start:
+                start[alike[axis]] = ends[-1]
+                ends[-1] += sizes[axis] or 0
+    u, v = [np.empty(0, int)], [np.empty(0, int)]
+    for tie in (tie for tie, same in zip(ties, plain, strict=True) if not same and alike[tie.a] in start):
+        slots = tie.slots(sizes[tie.b] or 0)
+        u.append(start[alike[tie.a]] + slots[slots >= 0])
+        v.append(start[alike[tie.b]] + np.flatnonzero(slots >= 0))
+    labels = _components(ends[-1], np.concatenate(u), np.concatenate(v))
+    first = labels == np.arange(ends[-1])
+    atoms = (np.cumsum(first) - 1)[labels]
+    for part, low, high in zip(members, ends[:-1], ends[1:], strict=True):
+        own = atoms[low:high] - atoms[low:high].min(initial=ends[-1])
+        own.setflags(write=False)
+        place = {axis: start[alike[axis]] - low for axis in part}
+        yield {axis: own[at : at + (sizes[axis] or 0)] for axis, at in place.items()}, int(first[low:high].sum())
 
 
-def _marks(axes: nx.MultiGraph, member: Mapping[Axis, Array], kind: type) -> dict[int, str]:
-    marks: dict[int, str] = {}
-    for axis, atoms in member.items():
-        if (why := axes.nodes[axis].get(kind)) is not None:
-            for atom in np.unique(atoms):
-                marks.setdefault(int(atom), why)
-    return marks
+def _marked(atoms: Mapping[Axis, Array], marks: Mapping[Axis, str]) -> dict[int, str]:
+    marked: dict[int, str] = {}
+    for axis in filter(marks.__contains__, atoms):
+        for atom in np.unique(atoms[axis]).tolist():
+            marked.setdefault(atom, marks[axis])
+    return marked
 
 
 def _components(count: int, u: Array, v: Array) -> Array:

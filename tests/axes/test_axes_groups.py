@@ -71,6 +71,25 @@ def test_axes_without_a_common_tie_are_groups_of_their_own() -> None:
     assert [sorted(g.atoms) for g in found] == [[A, B], [C, D]]
 
 
+def test_only_the_groups_that_are_wanted_are_made() -> None:
+    facts = [Tie(A, B), Tie(C, D), Pin(D, "because")]
+    (found,) = settle(facts, dict.fromkeys((A, B, C, D), 3), lambda axis: axis == D)
+    assert sorted(found.atoms) == [C, D]
+    assert found.why(C) == "because"
+
+
+def test_an_axis_without_slots_is_tied_to_none() -> None:
+    found = settle([Tie(A, B), Tie(C, D, table=(0, 0))], {A: 0, B: 0, C: 0, D: 2})
+    assert [(g.size, g.why(D)) for g in found if D in g.atoms] == [(2, "its size does not match what it is tied to")]
+    assert [g.size for g in found if A in g.atoms] == [0]
+
+
+def test_a_tie_is_plain_where_every_slot_meets_its_own_number() -> None:
+    ties = [Tie(A, B), Tie(A, B, modulo=4), Tie(A, B, 1), Tie(A, B, repeat=2), Tie(A, B, modulo=3)]
+    assert [tie.plain(4) for tie in ties] == [tie.slots(4).tolist() == [0, 1, 2, 3] for tie in ties]
+    assert not Tie(A, B, table=(0, 1)).plain(2)
+
+
 def test_the_same_pair_may_be_tied_twice() -> None:
     (found,) = settle([Tie(A, B), Tie(A, B, shift=4)], {A: 8, B: 4})
     assert found.size == 4

@@ -1,0 +1,107 @@
+"""How time and memory grow with the number of nodes, from file to pruned file; and ResNet-50.
+
+``groups`` is the time to find the channel groups, ``prune`` that of ``prune:ratio=50%:heal=none``, ``total`` from the
+file read to the file written, without measuring the result; ``peak MB`` is the resident memory of the process at its
+height, ``base MB`` what it was when all was imported and no model read. Each network has a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+import onnxprune as op
+from benchmarks.graphs import mixed, resnet50
+from onnxprune.analyses.channels import ChannelGroups
+from onnxprune.cache import Cache
+from onnxprune.evaluate import Evaluator
+from onnxprune.executor import Serial
+from onnxprune.progress import Progress
+from onnxprune.recipe import built, calls
+from onnxprune.shapes import input_shapes
+
+__all__ = ["ON_REQUEST", "SIZES", "main", "row"]
+
+ON_REQUEST = "it takes minutes"
+SIZES = (100, 200, 500, 1000, 2000, 5000, 10000, 20000)
+PASSES = "prune:ratio=50%:heal=none"
+
+
+def main(args: Namespace) -> Iterator[dict[str, Any]]:
+    """One row for each size, and one for ResNet-50."""
+    for nodes in SIZES:
+        yield row(f"mixed {nodes}", mixed(nodes))
+    yield row("ResNet-50", resnet50())
+
+
+def row(name: str, model: onnx.ModelProto) -> dict[str, Any]:
+    """The figures of one network."""
+    with tempfile.TemporaryDirectory(prefix="onnxprune-scaling-") as folder:
+        path = Path(folder, "model.onnx")
+        onnx.save(model, path)
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.scaling", path, Path(folder, "out.onnx")],
+            cwd=Path(__file__).parents[1],
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+        size = path.stat().st_size / 1e6
+    return {"network": name, "nodes": len(model.graph.node), **found, "file MB": size}
+
+
+def measure(source: Path, target: Path) -> dict[str, float]:
+    """Prune a file into another and tell how long each part took, in a process that has done nothing else."""
+    base, times = _peak(), [time.perf_counter()]
+    original = op.Model.load(source)
+    ctx = _context(original)
+    times.append(time.perf_counter())
+    original.get(ChannelGroups(), ctx)
+    times.append(time.perf_counter())
+    model = original.copy()
+    (record,) = op.PassManager(built(calls(PASSES))).run(model, ctx)
+    model.save(target)
+    times.append(time.perf_counter())
+    load, groups, rest = (after - before for before, after in pairwise(times))
+    return {
+        "load s": load,
+        "groups s": groups,
+        "prune s": record.seconds,
+        "total s": load + groups + rest,
+        "base MB": base,
+        "peak MB": _peak(),
+    }
+
+
+def _context(model: op.Model) -> op.Context:
+    """What passes are given, without data, target and cache."""
+    return op.Context(
+        original=model,
+        calibration=None,
+        evaluator=Evaluator(),
+        target=None,
+        executor=Serial(),
+        cache=Cache(None),
+        progress=Progress.silent(),
+        shapes=input_shapes(model, {}),
+    )
+
+
+def _peak() -> float:
+    """Of this process alone: ``ru_maxrss`` begins with what its parent had."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(*map(Path, sys.argv[1:]))))
