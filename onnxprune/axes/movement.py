@@ -70,7 +70,7 @@ def followed(node: Node, data: Sequence[int], pairs: Mapping[int, Sequence[tuple
         own = (result >= start) & (result < start + size)
         moved = Moved(np.where(own, result - start, -1), shape)
         start += size
-        for dim, onto in pairs[index]:
+        for dim, onto in pairs.get(index, ()):
             fixed = tensor.size(dim) is not None and y.size(onto) is not None
             tie = moved.function(dim, Axis(tensor.name, dim), onto, Axis(y.name, onto)) if fixed else None
             yield from [tie] if tie is not None else []
