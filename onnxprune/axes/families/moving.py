@@ -100,3 +100,19 @@ def space_to_depth(node: Node) -> Facts:
     x, y = node.x(), node.y()
     yield Tie(at(x, 0), at(y, 0))
     yield Tie(at(x, 1), at(y, 1), modulo=x.size(1))
+
+
+@rule("Compress", "ReverseSequence", "Trilu")
+def in_part(node: Node) -> Facts:
+    """What is picked, turned or masked along some axes stays whole there; the other axes pass."""
+    x, y = node.x(), node.y()
+    if x.rank != y.rank:
+        raise ValueError("it makes all axes one")
+    rank = x.rank or 1
+    along = {
+        "Compress": (node.attrs.get("axis", 0),),
+        "ReverseSequence": (node.attrs.get("batch_axis", 1), node.attrs.get("time_axis", 0)),
+        "Trilu": (-2, -1),
+    }[node.op]
+    whole = {int(dim) % rank for dim in along}
+    yield from (Tie(at(x, dim), at(y, dim)) for dim in range(rank) if dim not in whole)
