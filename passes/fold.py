@@ -5,7 +5,8 @@
 3. y = s·(W∗x + b) + t, with s and t per output channel (BatchNormalization, or Mul, Div, Add, Sub by a constant),
    becomes y = (s·W)∗x + (s·b + t); for BatchNormalization s = γ/√(σ² + ε) and t = β − s·μ (Ioffe & Szegedy 2015).
    A MatMul of two matrices becomes a Gemm where it takes an offset.
-4. Nodes and constants whose results nobody reads go.
+4. Reshape, Transpose, Reshape and their like become one Gather where all they do is to permute one axis.
+5. Nodes and constants whose results nobody reads go.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from onnxprune.constants import constant_values, constants_behind
 from onnxprune.model import Model
 from onnxprune.node import Array, Node, Tensor
 from onnxprune.passes import Analysis, Changed, Context, Outcome, Unchanged
+from onnxprune.permutations import permutations
 from onnxprune.weights import blocks
 
 __all__ = ["Fold"]
@@ -220,8 +222,19 @@ def _apply(model: Model, chain: _Chain) -> int:
     return len(chain.folded)
 
 
+def _gather_shuffles(model: Model) -> int:
+    found = list(permutations(model))
+    for each in found:
+        slots = model.fresh_name(f"{each.last.name}_slots")
+        model.put(slots, each.slots)
+        model.drop(each.last)
+        model.insert("Gather", [each.x.name, slots], [each.last.y().name], name=each.last.name, axis=each.axis)
+    return len(found)
+
+
 STEPS: dict[str, Callable[[Model], int]] = {
     "constants": _fold_constants,
     "identities": _drop_identities,
     "affine operators into the layer before": _fold_affine,
+    "shuffles into one Gather": _gather_shuffles,
 }
