@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from oracle import RTOL, assert_different_function, assert_same_function
 
 from onnxprune.analyses.channels import ChannelGroups
 from onnxprune.axes.cutting import cut
 from onnxprune.axes.groups import Group
-from onnxprune.axes.silencing import removed
+from onnxprune.axes.silencing import removed, silenced
 from onnxprune.model import Model
 from onnxprune.node import Axis
 
@@ -59,6 +60,16 @@ def random_cut(model: Model, seed: int, share: float = 1.0) -> tuple[Model, Spec
     after = model.copy()
     cut(after, doomed)
     return after, removed(after)
+
+
+def assert_cuts_are_exact(model: Model, seeds: int = 3, rtol: float = RTOL) -> None:
+    """Random cuts equal the silenced original, and neither what it was nor what other silenced channels make of it."""
+    for seed in range(seeds):
+        after, spec = random_cut(model, seed)
+        assert spec, "nothing can be cut"
+        assert_same_function(after, silenced(model, spec), rtol)
+        assert_different_function(after, model, rtol)
+    assert_different_function(silenced(model, shifted(model, spec)), silenced(model, spec), rtol)
 
 
 def shifted(model: Model, spec: Spec) -> Spec:

@@ -84,14 +84,16 @@ def test_the_reason_is_what_is_in_the_way(text: str, where: str, why: str) -> No
     ("text", "where"),
     [
         pytest.param("""(float[2,6,5,5] x) => (float[2,2,A,B] y) <float[6,8,2,2] w, float[2,8,1,1] v>
-                        { a = ConvTranspose(x, w)  y = Conv(a, v) }""", "ConvTranspose_0", id="ConvTranspose"),
+                        { a = ConvTranspose(x, w)  b = Softmax<axis=1>(a)  y = Conv(b, v) }""", "ConvTranspose_0",
+                     id="ConvTranspose"),
         pytest.param("(float[2,1,3] x) => (float[2,1,1,4] y) <float[1,16,3] w, float[1,16,4] r> "
                      "{ y = LSTM<hidden_size=4>(x, w, r) }", "LSTM_0", id="LSTM"),
         pytest.param("""(float[2,3,5,5] x) => (float[2,2,5,5] y) <float[8,3,1,1] s, float[2,8,1,1] v>
-                        { w = Neg(s)  a = Conv(x, w)  y = Conv(a, v) }""", "Conv_1", id="a weight that is computed"),
+                        { w = Softmax<axis=0>(s)  a = Conv(x, w)  y = Conv(a, v) }""", "Conv_1",
+                     id="a weight that is computed"),
     ],
 )  # fmt: skip
-def test_operators_with_weights_that_are_never_pruned_have_a_reason_too(text: str, where: str) -> None:
+def test_operators_with_weights_that_cannot_be_pruned_have_a_reason_too(text: str, where: str) -> None:
     (why,) = reasons(prune(net(text), ratio="50%", align=1)[1])[where]
     assert re.fullmatch(r"not pruned: \S.*", why)
 
