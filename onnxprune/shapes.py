@@ -29,12 +29,11 @@ def fill_gaps(proto: onnx.ModelProto, types: dict[str, onnx.ValueInfoProto]) -> 
     A size counts as fixed only when it is the same in two runs: of zeros, every symbolic input dimension set to 2, and
     of ones, set to 3.
     """
-    standard = {"", "ai.onnx.ml"}
-    gaps = [o for n in proto.graph.node for o in n.output if o and (o not in types or _open(types[o]))]
-    if not gaps or all(n.domain in standard for n in proto.graph.node):
+    gaps = {o: n for n in proto.graph.node for o in n.output if o and (o not in types or _open(types[o]))}
+    if all(_inferable(node, proto) for node in gaps.values()):
         return types
     try:
-        runs = [_run(proto, gaps, dynamic, fill) for dynamic, fill in ((2, 0), (3, 1))]
+        runs = [_run(proto, [*gaps], dynamic, fill) for dynamic, fill in ((2, 0), (3, 1))]
     except (ModelError, ValueError) as error:
         log.info("shapes of %s stay unknown: %s", ", ".join(gaps), error)
         return types
@@ -45,6 +44,14 @@ def fill_gaps(proto: onnx.ModelProto, types: dict[str, onnx.ValueInfoProto]) -> 
             shape = [a if a == b else None for a, b in zip(first.shape, second.shape, strict=True)]
             found[name] = onnx.helper.make_tensor_value_info(name, kind, shape)
     return {**types, **found}
+
+
+def _inferable(node: onnx.NodeProto, proto: onnx.ModelProto) -> bool:
+    """Whether onnx knows the shapes that an operator makes: not of contributed ones, nor of GroupNormalization."""
+    if node.domain not in ("", "ai.onnx.ml"):
+        return False
+    version = max((o.version for o in proto.opset_import if o.domain == node.domain), default=1)
+    return onnx.defs.get_schema(node.op_type, version, node.domain).has_type_and_shape_inference_function
 
 
 def _open(info: onnx.ValueInfoProto) -> bool:

@@ -55,7 +55,16 @@ def test_a_size_that_depends_on_the_values_stays_open() -> None:
     assert model.tensor("y").shape in ((None,), ("K",))
 
 
-def test_standard_operators_are_never_run() -> None:
+def test_so_is_that_of_the_one_standard_operator_that_onnx_infers_nothing_of() -> None:
+    model = net(
+        """(float[N,4,8] x) => (float[A,B,C] y) <float[4] s, float[4] b>
+        { g = GroupNormalization<num_groups=2>(x, s, b)  y = Relu(g) }""",
+        opset=21,
+    )
+    assert model.tensor("g").shape == (None, 4, 8)
+
+
+def test_other_standard_operators_are_never_run() -> None:
     model = net("(float[4] x, int64[K] t) => (float[A,B] y) { y = Reshape(x, t) }")
     assert model.tensor("y").shape == ("A", "B")
 
