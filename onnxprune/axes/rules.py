@@ -1,4 +1,4 @@
-"""The two tables: operator → the facts it states, operator → how sizes inside it are repaired after a cut.
+"""The three tables: operator → the facts it states, why it has none, how sizes inside it are repaired after a cut.
 
 Our families of rules and those that come by entry point fill them in the same way. An operator of another domain is
 written with it, as ``com.example.Swish``.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -21,7 +22,19 @@ from onnxprune.errors import PassContractError, PassError, UsageError, first_lin
 from onnxprune.model import Model
 from onnxprune.node import Node
 
-__all__ = ["GROUP", "facts_of", "fingerprint", "known", "load", "refit", "refitted", "rule"]
+__all__ = [
+    "GROUP",
+    "Declared",
+    "barrier",
+    "declarations",
+    "facts_of",
+    "fingerprint",
+    "known",
+    "load",
+    "refit",
+    "refitted",
+    "rule",
+]
 
 Rule: TypeAlias = Callable[[Node], Facts]
 Refit: TypeAlias = Callable[[Model, Node, Left], None]
@@ -30,6 +43,16 @@ T = TypeVar("T", bound=Callable[..., Any])
 GROUP = "onnxprune.rules"
 _rules: dict[str, Rule] = {}
 _refits: dict[str, Refit] = {}
+_barriers: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What is declared of an operator: the rule it has, of which all operators of a family have one, or why none."""
+
+    operator: str
+    rule: Rule | None = None
+    barrier: str | None = None
 
 
 def rule(*kinds: str) -> Callable[[Rule], Rule]:
@@ -39,6 +62,11 @@ def rule(*kinds: str) -> Callable[[Rule], Rule]:
     nothing is pinned too.
     """
     return lambda function: _register(_rules, "rules", kinds, function)
+
+
+def barrier(why: str, *kinds: str) -> None:
+    """Declare that every axis of operators stays whole, and why; a rule that comes from elsewhere goes before it."""
+    _barriers.update(dict.fromkeys(kinds, why))
 
 
 def refit(*kinds: str) -> Callable[[Refit], Refit]:
@@ -87,6 +115,14 @@ def known() -> frozenset[str]:
     return frozenset(_rules)
 
 
+def declarations() -> list[Declared]:
+    """What is declared of every operator, by name: an operator with a rule and a barrier is there twice."""
+    load()
+    found = [Declared(kind, rule=function) for kind, function in _rules.items()]
+    found += [Declared(kind, barrier=why) for kind, why in _barriers.items()]
+    return sorted(found, key=lambda each: each.operator)
+
+
 def fingerprint() -> str:
     """A SHA-256 of the source of all plug-ins with rules: what is derived from facts depends on it."""
     digest = hashlib.sha256()
@@ -99,10 +135,11 @@ def facts_of(node: Node) -> Iterable[Fact]:
     """What is known of a node's axes: its rule's facts, or pins with the reason why there are none."""
     load()
     where = f"{node.kind} '{node.name}'"
-    if node.captures or node.kind in ("If", "Loop", "Scan"):
+    if node.captures:
         return list(_pins(node, f"read or written by the subgraph of {where}"))
     if (found := _rules.get(node.kind)) is None:
-        return list(_pins(node, f"no rule for {where}"))
+        why = _barriers.get(node.kind)
+        return list(_pins(node, f"{where}: {why}" if why else f"no rule for {where}"))
     unranked = [t.name for t in node.tensors() if t.rank is None]
     if unranked:
         return list(_pins(node, f"{where}: the rank of '{unranked[0]}' is unknown"))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-import onnx
 import pytest
 from cuts import cut_at, removal, why
-from onnx import helper
 from oracle import assert_same_function, net, silenced
 
 from onnxprune.axes.facts import Pin, Tie
-from onnxprune.axes.families.elementwise import BROADCASTING, UNARY, broadcasting, clip, dropout, unary
+from onnxprune.axes.families.elementwise import broadcasting, clip, dropout, unary
 from onnxprune.node import Axis
-from onnxprune.runtime import Session
 
 
 def test_a_unary_operator_ties_every_axis_to_itself() -> None:
@@ -61,41 +57,6 @@ def test_a_dropout_ties_its_mask_and_refuses_training() -> None:
     assert list(dropout(net(text).nodes[0])) == [Tie(Axis("x", 0), Axis("y", 0)), Tie(Axis("x", 0), Axis("m", 0))]
     with pytest.raises(ValueError, match="training"):
         list(dropout(net(text.replace("{0}", "{1}")).nodes[0]))
-
-
-def supported(op: str, opset: int) -> int:
-    """An element type that the operator takes: the first of float, bool and int64, or uint8."""
-    kinds = onnx.defs.get_schema(op, opset).type_constraints[0].allowed_type_strs
-    names = ("FLOAT", "BOOL", "INT64", "UINT8")
-    return next(getattr(onnx.TensorProto, n) for n in names if f"tensor({n.lower()})" in kinds)
-
-
-def outcome(op: str, feeds: list[np.ndarray], kind: int, opset: int) -> np.ndarray:
-    attributes = {"Cast": {"to": onnx.TensorProto.INT32}, "BitShift": {"direction": "LEFT"}, "Mod": {"fmod": 1}}
-    names = [f"x{i}" for i in range(len(feeds))]
-    kinds = [onnx.TensorProto.BOOL if op == "Where" and i == 0 else kind for i in range(len(feeds))]
-    inputs = [helper.make_tensor_value_info(*i) for i in zip(names, kinds, [f.shape for f in feeds], strict=True)]
-    node = helper.make_node(op, names, ["y"], **attributes.get(op, {}))
-    graph = helper.make_graph([node], "one", inputs, [onnx.ValueInfoProto(name="y")])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=11)
-    return Session(model, optimise=False)(dict(zip(names, feeds, strict=True)))[0]
-
-
-@pytest.mark.parametrize("op", sorted({*UNARY, *BROADCASTING}))
-def test_every_operator_of_the_table_works_slot_by_slot(op: str) -> None:
-    opset = {"PRelu": 16, "Swish": 24}.get(op, 22)
-    kind = onnx.TensorProto.FLOAT if op == "Where" else supported(op, opset)
-    dtype, rng = helper.tensor_dtype_to_np_dtype(kind), np.random.default_rng(0)
-    count = 3 if op == "Where" else 1 if op in UNARY else 2
-    feeds = [np.asarray(rng.uniform(1, 4, (2, 5)), dtype) for _ in range(count)]
-    if op in ("Acos", "Asin", "Atanh"):
-        feeds = [f / 5 for f in feeds]
-    if op == "Where":
-        feeds[0] = feeds[0] > 2
-    y = outcome(op, feeds, kind, opset)
-    assert y.shape == (2, 5)
-    for left in ([0, 2, 3], [4]):
-        np.testing.assert_allclose(outcome(op, [f[:, left] for f in feeds], kind, opset), y[:, left], rtol=1e-6)
 
 
 RESIDUAL = """(float[1,3,8,8] x) => (float[1,2,8,8] y) <float[8,3,3,3] wa, float[8,3,1,1] wb, float[2,8,1,1] wy>

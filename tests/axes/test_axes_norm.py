@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from cuts import removal, why
-from oracle import net
+from cuts import axis, cut_at, group, removal, why
+from oracle import assert_same_function, net, silenced
 
 from onnxprune.axes.facts import Tie
 from onnxprune.axes.families.norm import batch_normalization
+from onnxprune.model import Model
 from onnxprune.node import Axis
 
 PARAMETERS = "float[3] scale, float[3] b, float[3] mean, float[3] var"
@@ -58,17 +59,59 @@ def test_batch_normalisation_of_vectors_is_understood() -> None:
     assert removal(model, "scale[0]", 1)["v[0]"] == [1]
 
 
+BETWEEN = """(float[1,2,8,8] x) => (float[1,2,8,8] y)
+    <float[4,2,1,1] w, float[4] scale, float[4] b, float[2,4,1,1] v>
+    {{ a = Conv(x, w)  {}  y = Conv(n, v) }}"""
+
+
+def between(mix: str, opset: int = 21) -> Model:
+    """A normalisation of four channels between two convolutions."""
+    return net(BETWEEN.format(mix), opset)
+
+
+def test_an_instance_normalisation_loses_channels_exactly() -> None:
+    model = between("n = InstanceNormalization(a, scale, b)")
+    assert removal(model, "w[0]", 2) == {"w[0]": [2], "v[1]": [2], "scale[0]": [2], "b[0]": [2]}
+
+
 @pytest.mark.parametrize(
     "mix",
     [
-        "n = InstanceNormalization(a, scale, b)",
         "n = LRN<size=3>(a)",
-        "n = Softmax<axis=1>(a)",
         "t = Transpose<perm=[0,2,3,1]>(a)  l = LayerNormalization(t, scale, b)  n = Transpose<perm=[0,3,1,2]>(l)",
+        "n = GroupNormalization<num_groups=1>(a, scale, b)",
+        "n = LpNormalization<axis=1>(a)",
+        "n = MeanVarianceNormalization<axes=[1]>(a)",
     ],
 )
-def test_normalisations_without_a_rule_pin_their_channels(mix: str) -> None:
-    model = net(f"""(float[1,2,8,8] x) => (float[1,2,8,8] y)
-        <float[3,2,1,1] w, float[3] scale, float[3] b, float[2,3,1,1] v>
-        {{ a = Conv(x, w)  {mix}  r = Relu(n)  y = Conv(r, v) }}""")
-    assert (why(model, "w[0]") or "").startswith("no rule for ")
+def test_statistics_over_channels_change_with_every_channel(mix: str) -> None:
+    found = group(between(mix), "w[0]")
+    assert found.size == len(found.approximate) == 4
+    assert not found.pinned
+    assert "takes statistics over it" in found.approximate[0]
+
+
+def test_every_group_loses_the_same_channels() -> None:
+    found = group(between("n = GroupNormalization<num_groups=2>(a, scale, b)"), "w[0]")
+    assert found.atoms[axis("w[0]")].tolist() == [0, 1, 0, 1]
+    assert found.atoms[axis("scale[0]")].tolist() == [0, 1, 0, 1]
+
+
+def test_groups_of_one_channel_go_one_by_one() -> None:
+    model = between("n = GroupNormalization<num_groups=4>(a, scale, b)")
+    after, spec = cut_at(model, "w[0]", 1)
+    assert spec["scale"] == {0: [1]}
+    assert after.node("GroupNormalization_1").attrs["num_groups"] == 3
+    assert_same_function(after, silenced(model, spec))
+
+
+SHARED = "shared out by Softmax 'Softmax_1'"
+
+
+@pytest.mark.parametrize(
+    ("opset", "axis", "reason"), [(12, 1, SHARED), (12, 0, SHARED), (13, 1, SHARED), (13, 0, None)]
+)
+def test_a_softmax_keeps_its_axis_whole_and_before_opset_13_all_after_it(
+    opset: int, axis: int, reason: str | None
+) -> None:
+    assert why(between(f"n = Softmax<axis={axis}>(a)", opset), "w[0]") == reason

@@ -72,8 +72,9 @@ def test_a_layer_that_is_cut_is_not_said_to_be_whole(name: str) -> None:
                      id="a part of it"),
         pytest.param(
             """(float[2,3,6,6] x) => (float[2,2,6,6] y) <float[6,3,1,1] w, float[2,6,1,1] v>
-               { a = Conv(x, w)  b = LpNormalization<axis=1>(a)  y = Conv(b, v) }""",
-            "Conv_0", "not pruned: no rule for LpNormalization 'LpNormalization_1'", id="an operator without a rule"),
+               { a = Conv(x, w)  b = Bernoulli(a)  y = Conv(b, v) }""",
+            "Conv_0", "not pruned: Bernoulli 'Bernoulli_1': what it draws depends on how much it draws",
+            id="a barrier"),
     ],
 )  # fmt: skip
 def test_the_reason_is_what_is_in_the_way(text: str, where: str, why: str) -> None:

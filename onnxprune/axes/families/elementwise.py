@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from onnxprune.axes.facts import Facts, Pin, Tie, at
+from onnxprune.axes.facts import Facts, Free, Pin, Tie, at
 from onnxprune.axes.rules import rule
 from onnxprune.node import Node, Tensor
 
 UNARY = """
     Abs Acos Acosh Asin Asinh Atan Atanh Cast Ceil Celu Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity
     IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign
-    Sqrt Tan Tanh ThresholdedRelu BitwiseNot Swish
+    Sqrt Tan Tanh ThresholdedRelu BitCast BitwiseNot Swish com.microsoft.Gelu com.microsoft.QuickGelu
+    com.microsoft.ScaledSiLU
 """.split()
 BROADCASTING = """
     Add And BitwiseAnd BitwiseOr BitwiseXor BitShift Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod
-    Mul Or PRelu Pow Sub Sum Where Xor
+    Mul Or PRelu Pow Sub Sum SwiGLU Where Xor com.microsoft.BiasGelu com.microsoft.FastGelu
+    com.microsoft.GatedAdd
 """.split()
 
 
@@ -29,6 +31,13 @@ def broadcasting(node: Node) -> Facts:
     for tensor in node.inputs:
         if tensor is not None:
             yield from broadcast(tensor, node.y())
+
+
+@rule("CastLike")
+def cast_like(node: Node) -> Facts:
+    """Of the second input only the type is read."""
+    yield from same(node.x(), node.y())
+    yield from map(Free, node.x(1).axes())
 
 
 @rule("Clip")

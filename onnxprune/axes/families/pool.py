@@ -1,8 +1,8 @@
-"""Pools and reductions: channels pass one by one, what is pooled or reduced stays whole."""
+"""Pools and reductions: channels pass one by one, what is pooled stays whole, what is reduced changes the result."""
 
 from __future__ import annotations
 
-from onnxprune.axes.facts import Facts, Pin, Tie, at
+from onnxprune.axes.facts import Approximate, Facts, Pin, Tie, at
 from onnxprune.axes.rules import rule
 from onnxprune.node import Node
 
@@ -23,7 +23,7 @@ REDUCTIONS = [f"Reduce{name}" for name in "L1 L2 LogSum LogSumExp Max Mean Min P
 
 @rule(*REDUCTIONS)
 def reduction(node: Node) -> Facts:
-    """The axes that are not reduced pass, the others stay whole."""
+    """The axes that are not reduced pass; a reduction of fewer slots is another one."""
     x, y, rank = node.x(), node.y(), node.x().rank or 0
     axes = node.setting("axes", 1)
     if axes is not None and axes.size:
@@ -31,7 +31,7 @@ def reduction(node: Node) -> Facts:
     else:
         reduced = set() if axes is None and node.attrs.get("noop_with_empty_axes", 0) else set(range(rank))
     left = [d for d in range(rank) if d not in reduced]
-    yield from (Pin(at(x, d), f"reduced by {node.op} '{node.name}'") for d in sorted(reduced))
+    yield from (Approximate(at(x, d), f"reduced by {node.op} '{node.name}'") for d in sorted(reduced))
     kept = range(rank) if node.attrs.get("keepdims", 1) else left
     for position, dim in enumerate(kept):
         if dim in reduced:

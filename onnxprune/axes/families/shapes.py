@@ -6,7 +6,7 @@ operator that makes a tensor of a certain shape is told the new one.
 
 from __future__ import annotations
 
-from onnxprune.axes.facts import Facts, Free, Pin, at
+from onnxprune.axes.facts import Facts, Free
 from onnxprune.axes.families.elementwise import broadcast
 from onnxprune.axes.left import Left
 from onnxprune.axes.rules import refit, rule
@@ -52,15 +52,3 @@ def shape_made(model: Model, node: Node, left: Left) -> None:
     """Write the new shape, as far as it is fixed."""
     if any(map(left.cuts, node.y().axes())):
         put_shape(model, node, 1 if node.op == "Expand" else 0, shape_left(node.y(), left))
-
-
-@rule("Size")
-def size(node: Node) -> Facts:
-    """The number of elements is part of the function."""
-    yield from (Pin(at(node.x(), d), f"counted by Size '{node.name}'") for d in range(node.x().rank or 0))
-
-
-@rule("Range")
-def range_(node: Node) -> Facts:
-    """Every slot has a value of its own, which no other range has."""
-    yield from (Pin(axis, f"made by Range '{node.name}'") for t in node.tensors() for axis in t.axes())
