@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint zoo builds corpora fuzz faults large docs pictures bench models clean
+.PHONY: demo test lint zoo builds corpora operators fuzz faults large docs pictures bench models clean
 
 demo: .venv/.ready  ## compress a network that lies in the repository, into build/demo/
 	$(BIN)/onnxprune models/digits_resnet.onnx --passes fold,prune:macs=50% --calib models/digits.calib.npz \
@@ -24,6 +24,9 @@ zoo: .venv/.ready  ## the suite on the networks of ../shared/zoo, where they are
 
 corpora: .venv/.ready  ## the suite on the backend cases of onnx, with counts
 	$(BIN)/pytest -m corpora tests/corpora
+
+operators: .venv/.ready  ## what is declared of every operator, slot by slot against the operator itself
+	$(BIN)/pytest -m operators tests/operators
 
 builds: .venv/.ready  ## CMake, Make and Meson, every input changed in turn
 	$(BIN)/pytest -m builds

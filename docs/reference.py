@@ -14,6 +14,7 @@ from typing import Any
 
 import onnxprune
 from onnxprune import arguments, options, registry
+from onnxprune.axes import rules
 from onnxprune.backends.targets import load_target, target_names
 from onnxprune.report import schema
 
@@ -46,6 +47,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "command-line.md", command_line()
     yield "passes.md", _index("Passes", [f"pass-{name}" for name in names], _table(registry.summaries().items()))
     yield from ((f"pass-{name}.md", one_pass(name)) for name in names)
+    yield "operators.md", operators()
     yield "targets.md", targets()
     yield "report.md", report()
     yield "python.md", python()
@@ -103,6 +105,38 @@ def _option(action: argparse.Action) -> str:
     value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
     forms = ", ".join(f"{name}{value}" for name in action.option_strings) or str(action.metavar)
     return f"```{{option}} {forms}\n{(action.help or '').replace('%%', '%')}\n```"
+
+
+def operators() -> str:
+    """What is declared of every operator: those with a rule by family, the others by reason."""
+    families: dict[str, dict[str, list[str]]] = {}
+    barriers: dict[str, list[str]] = {}
+    for each in rules.declarations():
+        if each.rule is None:
+            barriers.setdefault(each.barrier or "", []).append(f"`{each.operator}`")
+        else:
+            family = families.setdefault(each.rule.__module__, {})
+            family.setdefault(_first(each.rule.__doc__), []).append(f"`{each.operator}`")
+    counts = [sum(map(len, said.values())) for said in families.values()]
+    blocks = [
+        "# Operators",
+        f"{sum(counts)} operators have a rule, in {len(counts)} families: what it says is checked against the operator"
+        f" itself, slot by slot. {sum(map(len, barriers.values()))} stay whole, each for a reason; so do operators that"
+        " are not listed here.",
+    ]
+    for module, said in sorted(families.items()):
+        title = module.rpartition(".")[2].replace("_", " ")
+        blocks += [f"## {_title(title)}", _first(import_module(module).__doc__), _rows("what passes", said)]
+    return "\n\n".join([*blocks, "## Left whole", _rows("why", barriers), ""])
+
+
+def _first(text: str | None) -> str:
+    return (text or "").strip().partition("\n")[0]
+
+
+def _rows(head: str, said: Mapping[str, list[str]]) -> str:
+    rows = [f"| {' '.join(names)} | {why} |" for why, names in said.items()]
+    return "\n".join([f"| operators | {head} |", "|---|---|", *rows])
 
 
 def targets() -> str:

@@ -16,7 +16,11 @@ SEED = 0  # random operators without a seed of their own draw the same in every 
 
 def results(model: onnx.ModelProto, inputs: Mapping[str, Any]) -> list[Any]:
     """The outputs, the graph run exactly as written; raises whatever onnxruntime raises where it does not run it."""
-    session = _session(model)
+    return outputs(opened(model), inputs)
+
+
+def outputs(session: ort.InferenceSession, inputs: Mapping[str, Any]) -> list[Any]:
+    """The same of a session that was ``opened``."""
     read = {value.name for value in session.get_inputs()}
     feeds = {name: value for name, value in inputs.items() if name in read and value is not None}
     values = [*session.get_inputs(), *session.get_outputs()]
@@ -60,7 +64,8 @@ def _brief(value: Any) -> str:
     return f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else repr(value)[:60]
 
 
-def _session(model: onnx.ModelProto) -> ort.InferenceSession:
+def opened(model: onnx.ModelProto) -> ort.InferenceSession:
+    """A session on one thread, without optimisations."""
     ort.set_seed(SEED)
     options = ort.SessionOptions()
     options.log_severity_level = 4
@@ -94,4 +99,4 @@ def _array(value: ort.OrtValue) -> np.ndarray:
 def _cast(source: int, target: int) -> ort.InferenceSession:
     x, y = helper.make_tensor_value_info("x", source, None), helper.make_tensor_value_info("y", target, None)
     graph = helper.make_graph([helper.make_node("Cast", ["x"], ["y"], to=target)], "cast", [x], [y])
-    return _session(helper.make_model(graph, ir_version=11, opset_imports=[helper.make_opsetid("", 25)]))
+    return opened(helper.make_model(graph, ir_version=11, opset_imports=[helper.make_opsetid("", 25)]))
