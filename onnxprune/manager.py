@@ -16,6 +16,7 @@ from typing import Any
 
 from onnxprune.alike import alike
 from onnxprune.analyses.cost import Stats, Totals
+from onnxprune.axes.reasons import Reason
 from onnxprune.errors import ModelError, OnnxPruneError, PassContractError, PassError, UsageError, first_line
 from onnxprune.feeds import trial
 from onnxprune.model import Model
@@ -33,10 +34,24 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Skip:
-    """A place that a pass left as it is, and why."""
+    """A place that a pass left as it is, and why.
+
+    Where the pass says more, ``kind`` is one of ``axes.reasons.KINDS``, ``node`` the operator that is to blame, and
+    ``tensor`` what it holds.
+    """
 
     where: str
     why: str
+    kind: str | None = None
+    node: str | None = None
+    tensor: str | None = None
+
+    @classmethod
+    def of(cls, where: str, why: str, reason: Reason | None) -> Skip:
+        """As the model recorded it."""
+        if reason is None:
+            return cls(where, why)
+        return cls(where, why, reason.kind, reason.node, reason.axis.tensor if reason.axis is not None else None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +169,7 @@ def _run(each: Pass, model: Model, ctx: Context, witness: _Witness | None) -> Pa
         seconds=seconds,
         before=before,
         after=after,
-        skipped=tuple(Skip(where, why) for where, why in model.skipped),
+        skipped=tuple(Skip.of(*place, reason) for place, reason in model.skipped.items()),
         missed=outcome.missed,
     )
 

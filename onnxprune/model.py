@@ -27,6 +27,7 @@ from onnxprune.weights import inlined, raw
 from onnxprune.wiring import Wired, Wiring
 
 if TYPE_CHECKING:
+    from onnxprune.axes.reasons import Reason
     from onnxprune.passes import Analysis, Context
 
 __all__ = ["Model"]
@@ -52,7 +53,7 @@ class Model:
         self._memo: dict[object, Any] = {}
         self.provenance = Provenance({t.name: tuple(t.dims) for t in graph.initializer})
         self._envelope = _envelope(proto)
-        self.skipped: dict[tuple[str, str], None] = {}
+        self.skipped: dict[tuple[str, str], Reason | None] = {}
 
     # -- borders ---------------------------------------------------------------------------------------------------
 
@@ -281,9 +282,9 @@ class Model:
         names = itertools.chain([stem], (f"{stem}_{k}" for k in itertools.count(1)))
         return next(n for n in names if not (n in self._born or n in self._constants or self._wiring.taken(n)))
 
-    def skip(self, where: str, why: str) -> None:
-        """Record that a place was left as it is, and why; it lands in the report."""
-        self.skipped[where, why] = None
+    def skip(self, where: str, why: str, reason: Reason | None = None) -> None:
+        """Record that a place was left as it is, and why, in words and perhaps as data; it lands in the report."""
+        self.skipped[where, why] = reason
 
     # -- inside ----------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from onnxprune.analyses.importance import Magnitude
 from onnxprune.axes.cutting import cut
 from onnxprune.axes.groups import Group
 from onnxprune.axes.linear import linear
+from onnxprune.axes.reasons import Reason
 from onnxprune.constants import constants_behind
 from onnxprune.errors import UsageError, unknown
 from onnxprune.healing import heal, unbiased
@@ -145,14 +146,16 @@ class PruneChannels:
                 yield family.candidate(free, steps, doomed, self._left_out())
                 continue
             why = f"with align={self.align} and at least {floor} kept, none of its {width} channels can go"
+            reason = Reason("floor" if floor + count > width else "align", why)
             if not free.any():
-                why = next(filter(None, (group.reason(int(atom)) for atom in family.atoms)), "kept by recipe")
-            family.skip(model, why)
+                reasons = (group.reason(int(atom)) for atom in family.atoms)
+                reason = next(filter(None, reasons), Reason("recipe", "kept by recipe"))
+            family.skip(model, reason)
 
-    def _left_out(self) -> str:
+    def _left_out(self) -> Reason:
         if self.ratio is None:
-            return "others do less harm for what they save"
-        return f"ratio={self.ratio} of its channels is less than may go with align={self.align}"
+            return Reason("goal", "others do less harm for what they save")
+        return Reason("align", f"ratio={self.ratio} of its channels is less than may go with align={self.align}")
 
     def _steps(self, family: _Family, most: int) -> Array:
         """The numbers of atoms that may go so that the widest layer keeps a multiple of ``align`` channels."""
@@ -185,7 +188,7 @@ class _Family:
         _, count = max((len(self.group.atoms[axis]), self.counts[axis]) for axis in self.made)
         return count * len(self.atoms), count
 
-    def candidate(self, free: Array, steps: Array, doomed: dict[Axis, Array], left_out: str) -> Candidate:
+    def candidate(self, free: Array, steps: Array, doomed: dict[Axis, Array], left_out: Reason) -> Candidate:
         """The offer to remove some of the atoms that are free; applying it adds their slots to ``doomed``."""
         order = np.argsort(self.shares[:, free].sum(axis=0), kind="stable")
         gone = np.cumsum(self.shares[:, free][:, order], axis=1)
@@ -201,13 +204,13 @@ class _Family:
         never = np.full(len(self.atoms) - len(weakest), np.inf)
         return Candidate(self.where, self.counts, np.concatenate([[0.0], harm, never]), steps, apply)
 
-    def skip(self, model: Model, why: str) -> None:
+    def skip(self, model: Model, reason: Reason) -> None:
         """Record why the channels stay, for every layer that makes some of them."""
         for axis, layers in self.made.items():
             held, size = self.counts[axis] * len(self.atoms), len(self.group.atoms[axis])
             what = "not pruned" if held == size else f"{held} of {size} channels not pruned"
             for layer in layers:
-                model.skip(layer, f"{what}: {why}")
+                model.skip(layer, f"{what}: {reason.why}", reason)
 
 
 def _families(model: Model, ctx: Context, norm: Literal["l1", "l2"]) -> Iterator[_Family]:
@@ -217,6 +220,8 @@ def _families(model: Model, ctx: Context, norm: Literal["l1", "l2"]) -> Iterator
             makers.setdefault(view.made, []).append(node.name)
     groups = model.get(ChannelGroups(), ctx)
     for index, group in enumerate(groups):
+        if makers.keys().isdisjoint(group.atoms):
+            continue
         axes = list(group.atoms)
         footprints = np.array([np.bincount(group.atoms[axis], minlength=group.size) for axis in axes])
         patterns, member = np.unique(footprints, axis=1, return_inverse=True)
@@ -232,14 +237,16 @@ def _families(model: Model, ctx: Context, norm: Literal["l1", "l2"]) -> Iterator
 
 def _skip_others(model: Model, ctx: Context) -> None:
     """Say of every other operator with weights why its channels stay."""
-    constant, groups = constants_behind(model), model.get(ChannelGroups(), ctx)
+    constant = constants_behind(model)
+    home = {axis: group for group in model.get(ChannelGroups(), ctx) for axis in group.atoms}
     for node in model.nodes:
         weighty = WEIGHTY.search(node.op) and any(t is not None and t.name in constant for t in node.inputs)
         if weighty and linear(node) is None:
             axes = [axis for t in (*node.outputs, *node.inputs) if t is not None for axis in t.axes()]
-            reasons = (group.why(axis) for axis in axes for group in groups if axis in group.atoms)
-            why = next(filter(None, reasons), "its weights are not those of a Conv, Gemm or MatMul as they are known")
-            model.skip(node.name, f"not pruned: {why}")
+            reasons = (home[axis].held(axis) for axis in axes if axis in home)
+            why = "its weights are not those of a Conv, Gemm or MatMul as they are known"
+            reason = next(filter(None, reasons), Reason("unsupported", why, node.name))
+            model.skip(node.name, f"not pruned: {reason.why}", reason)
 
 
 def _kept(model: Model, patterns: tuple[str, ...]) -> set[Axis]:

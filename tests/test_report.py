@@ -20,7 +20,7 @@ from onnxprune.report import ModelFile, Report, schema
 from onnxprune.table import render_times, size
 
 BEFORE, AFTER = Totals(38714, 832832, 154856, 33, 12288), Totals(17000, 416000, 68000, 24, 8192)
-SKIPS = tuple(Skip(f"conv_{k}", "no rule for [Conv]") for k in range(6))
+SKIPS = tuple(Skip(f"conv_{k}", "no rule for [Conv]", "no-rule", "conv_9", "w") for k in range(6))
 PASSES = (
     PassRecord(
         name="fold", options={}, changed=False, note="nothing to fold", seconds=0.01, before=BEFORE, after=BEFORE
@@ -114,7 +114,13 @@ def test_the_keys_are_those_of_schema_1() -> None:
     for name, part in parts.items():
         assert set(part) == set(defined[name]["required"]) == set(defined[name]["properties"]), name
     assert report["tool"] == {"name": "onnxprune", "version": report["tool"]["version"]}
-    assert report["passes"][1]["skipped"][0] == {"where": "conv_0", "why": "no rule for [Conv]"}
+    assert report["passes"][1]["skipped"][0] == {
+        "where": "conv_0",
+        "why": "no rule for [Conv]",
+        "kind": "no-rule",
+        "node": "conv_9",
+        "tensor": "w",
+    }
     assert report["targets"][1]["artifact"] == "out/rpi4/model.so"
 
 

@@ -1,9 +1,13 @@
-"""What a rule can say about the axes of one operator. Facts are data: no masks, no mutation, no order."""
+"""What a rule can say about the axes of one operator. Facts are data: no masks, no mutation, no order.
+
+``node`` is the operator that a fact comes from; no rule writes it, ``facts_of`` does. Facts that say the same are
+equal, whoever says it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -26,6 +30,7 @@ class Tie:
     repeat: int = 1
     modulo: int | None = None
     table: tuple[int, ...] | None = None
+    node: str | None = field(default=None, compare=False)
 
     def plain(self, size: int) -> bool:
         """Whether each of the ``size`` slots of ``b`` is tied to the slot of ``a`` with its own number."""
@@ -42,10 +47,12 @@ class Tie:
 
 @dataclass(frozen=True)
 class Pin:
-    """No slot of the axis can be cut."""
+    """No slot of the axis can be cut; ``kind`` is one of ``reasons.KINDS``."""
 
     axis: Axis
     why: str
+    kind: str = field(default="operator", compare=False)
+    node: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,8 @@ class Approximate:
 
     axis: Axis
     why: str
+    kind: str = field(default="approximate", compare=False)
+    node: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,7 @@ class Free:
     """The operator does not mind which slots of the axis go."""
 
     axis: Axis
+    node: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,7 @@ class Either:
 
     options: tuple[tuple[Tie, tuple[Axis, ...]], ...]
     why: str
+    node: str | None = field(default=None, compare=False)
 
 
 Fact: TypeAlias = Tie | Pin | Approximate | Free | Either

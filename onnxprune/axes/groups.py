@@ -10,11 +10,12 @@ import networkx as nx
 import numpy as np
 
 from onnxprune.axes.facts import Approximate, Either, Fact, Free, Pin, Tie, axes
+from onnxprune.axes.reasons import Reason
 from onnxprune.axes.rules import facts_of
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 
-__all__ = ["Group", "collect", "settle"]
+__all__ = ["Group", "collect", "decided", "settle"]
 
 MOST = 2**24  # slots of one axis: each takes memory, whatever a file says
 
@@ -29,8 +30,8 @@ class Group:
 
     atoms: Mapping[Axis, Array] = field(repr=False)
     size: int
-    pinned: Mapping[int, str] = field(repr=False)
-    approximate: Mapping[int, str] = field(repr=False)
+    pinned: Mapping[int, Reason] = field(repr=False)
+    approximate: Mapping[int, Reason] = field(repr=False)
 
     @property
     def free(self) -> Array:
@@ -38,14 +39,18 @@ class Group:
         held = [*self.pinned, *self.approximate]
         return np.setdiff1d(np.arange(self.size), np.array(held, int))
 
-    def reason(self, atom: int) -> str | None:
+    def reason(self, atom: int) -> Reason | None:
         """Why an atom cannot be cut; None when it can."""
         return self.pinned.get(atom) or self.approximate.get(atom)
 
-    def why(self, axis: Axis) -> str | None:
+    def held(self, axis: Axis) -> Reason | None:
         """The reason why no slot of an axis can be cut; None when some can."""
-        reasons = [self.reason(int(atom)) for atom in self.atoms[axis]]
+        reasons = [self.reason(atom) for atom in self.atoms[axis].tolist()]
         return next((r for r in reasons if r), None) if all(reasons) else None
+
+    def why(self, axis: Axis) -> str | None:
+        """The same in words."""
+        return reason.why if (reason := self.held(axis)) is not None else None
 
     def slots(self, doomed: Array) -> dict[Axis, Array]:
         """The slots of every axis that go when the atoms ``doomed`` are removed; axes that keep all are left out."""
@@ -59,7 +64,10 @@ def collect(model: Model) -> list[Fact]:
     """All facts of a model: those of its nodes, and that its inputs and outputs are its signature."""
     facts: list[Fact] = [fact for node in model.nodes for fact in facts_of(node)]
     for kind, tensors in (("input", model.inputs), ("output", model.outputs)):
-        facts += [Pin(axis, f"graph {kind} '{t.name}'") for t in tensors for axis in t.axes()]
+        for tensor in tensors:
+            made = model.producer(tensor.name)
+            node, why = None if made is None else made.name, f"graph {kind} '{tensor.name}'"
+            facts += [Pin(axis, why, "signature", node) for axis in tensor.axes()]
     return facts
 
 
@@ -70,21 +78,26 @@ def settle(
 
     With ``wanted``, only the groups that hold such an axis.
     """
-    facts = [fact for fact in _decide(_fixed(facts, sizes), sizes) if _is_of_use(fact, sizes)]
+    facts = decided(facts, sizes)
     ties = [fact for fact in facts if isinstance(fact, Tie)]
     number = {axis: index for index, axis in enumerate(dict.fromkeys(axis for fact in facts for axis in axes(fact)))}
     parts: dict[int, list[Axis]] = {}
     for axis, part in zip(number, _joined(number, ties), strict=True):
         parts.setdefault(part, []).append(axis)
     members = [sorted(part) for part in parts.values() if wanted is None or any(map(wanted, part))]
-    marks: dict[type, dict[Axis, str]] = {Pin: {}, Approximate: {}}
+    marks: dict[type, dict[Axis, Reason]] = {Pin: {}, Approximate: {}}
     for fact in facts:
         if isinstance(fact, Pin | Approximate):
-            marks[type(fact)].setdefault(fact.axis, fact.why)
+            marks[type(fact)].setdefault(fact.axis, Reason(fact.kind, fact.why, fact.node, fact.axis))
     return [
         Group(atoms, size, _marked(atoms, marks[Pin]), _marked(atoms, marks[Approximate]))
         for atoms, size in _atoms(members, number, ties, sizes)
     ]
+
+
+def decided(facts: Iterable[Fact], sizes: Mapping[Axis, int | None]) -> list[Fact]:
+    """What is left of facts when every Either is decided, and ties that cannot be kept have become pins."""
+    return [fact for fact in _decide(_fixed(facts, sizes), sizes) if _is_of_use(fact, sizes)]
 
 
 def _is_of_use(fact: Fact, sizes: Mapping[Axis, int | None]) -> bool:
@@ -98,11 +111,12 @@ def _fixed(facts: Iterable[Fact], sizes: Mapping[Axis, int | None]) -> list[Fact
         ties = [fact] if isinstance(fact, Tie) else [t for t, _ in fact.options] if isinstance(fact, Either) else []
         ends = [axis for tie in ties for axis in (tie.a, tie.b)]
         if any((sizes[axis] or 0) > MOST for axis in ends):
-            result += [Pin(axis, f"it is tied to an axis of more than {MOST} slots") for axis in ends]
+            why = f"it is tied to an axis of more than {MOST} slots"
+            result += [Pin(axis, why, "unsupported", fact.node) for axis in ends]
         elif any(sizes[axis] is None for axis in ends):
-            result += [Pin(axis, "its size is known at run time only") for axis in ends]
+            result += [Pin(axis, "its size is known at run time only", "unknown-shape", fact.node) for axis in ends]
         elif not all(_fits(tie, sizes) for tie in ties):
-            result += [Pin(axis, "its size does not match what it is tied to") for axis in ends]
+            result += [Pin(axis, "its size does not match what it is tied to", "tie", fact.node) for axis in ends]
         else:
             result.append(fact)
     return result
@@ -142,7 +156,7 @@ def _decide(facts: list[Fact], sizes: Mapping[Axis, int | None]) -> list[Fact]:
             result.append(fact)
             continue
         tie, whole = max(fact.options, key=lambda o: (merged[part[o[0].a]] not in pinned, sizes[o[0].a] or 0))
-        result += [tie, *(Pin(axis, fact.why) for axis in whole)]
+        result += [tie, *(Pin(axis, fact.why, node=fact.node) for axis in whole)]
         pinned |= {merged[part[axis]] for axis in whole}
         both = merged[part[tie.a]] in pinned or merged[part[tie.b]] in pinned
         merged.union(part[tie.a], part[tie.b])
@@ -189,8 +203,8 @@ def _atoms(
         yield {axis: own[at : at + (sizes[axis] or 0)] for axis, at in place.items()}, int(first[low:high].sum())
 
 
-def _marked(atoms: Mapping[Axis, Array], marks: Mapping[Axis, str]) -> dict[int, str]:
-    marked: dict[int, str] = {}
+def _marked(atoms: Mapping[Axis, Array], marks: Mapping[Axis, Reason]) -> dict[int, Reason]:
+    marked: dict[int, Reason] = {}
     for axis in filter(marks.__contains__, atoms):
         for atom in np.unique(atoms[axis]).tolist():
             marked.setdefault(atom, marks[axis])

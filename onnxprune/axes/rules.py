@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -132,21 +132,21 @@ def fingerprint() -> str:
 
 
 def facts_of(node: Node) -> Iterable[Fact]:
-    """What is known of a node's axes: its rule's facts, or pins with the reason why there are none."""
+    """What is known of a node's axes, under its name: its rule's facts, or pins with the reason why there are none."""
     load()
     where = f"{node.kind} '{node.name}'"
     if node.captures:
-        return list(_pins(node, f"read or written by the subgraph of {where}"))
+        return list(_pins(node, "subgraph", f"read or written by the subgraph of {where}"))
     if (found := _rules.get(node.kind)) is None:
         why = _barriers.get(node.kind)
-        return list(_pins(node, f"{where}: {why}" if why else f"no rule for {where}"))
+        return list(_pins(node, "barrier", f"{where}: {why}") if why else _pins(node, "no-rule", f"no rule for {where}"))
     unranked = [t.name for t in node.tensors() if t.rank is None]
     if unranked:
-        return list(_pins(node, f"{where}: the rank of '{unranked[0]}' is unknown"))
+        return list(_pins(node, "unknown-shape", f"{where}: the rank of '{unranked[0]}' is unknown"))
     try:
         facts = list(found(node))
     except ValueError as error:
-        return list(_pins(node, f"{where}: {error}"))
+        return list(_pins(node, "unsupported", f"{where}: {error}"))
     except Exception as error:  # whatever a plug-in does
         what = f"the rule of {_home(found)} for {where} failed"
         raise PassError(f"{what}: {type(error).__name__}: {first_line(error)}") from error
@@ -154,12 +154,13 @@ def facts_of(node: Node) -> Iterable[Fact]:
     if strange := sorted(named - {axis for t in node.tensors() for axis in t.axes()}):
         raise PassContractError(f"the rule of {_home(found)} for {where} speaks of {strange[0]}, which it has not")
     silent = [axis for t in node.tensors() for axis in t.axes() if axis not in named and t.size(axis.dim) != 1]
-    return [*facts, *(Pin(axis, f"kept whole by {where}") for axis in dict.fromkeys(silent))]
+    facts += (Pin(axis, f"kept whole by {where}") for axis in dict.fromkeys(silent))
+    return [replace(fact, node=node.name) for fact in facts]
 
 
-def _pins(node: Node, why: str) -> Facts:
+def _pins(node: Node, kind: str, why: str) -> Facts:
     for tensor in node.tensors():
-        yield from (Pin(axis, why) for axis in tensor.axes())
+        yield from (Pin(axis, why, kind, node.name) for axis in tensor.axes())
 
 
 def refitted(model: Model, node: Node, left: Left) -> None:

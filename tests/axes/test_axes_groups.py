@@ -13,6 +13,7 @@ from oracle import net
 from onnxprune.analyses.channels import ChannelGroups
 from onnxprune.axes.facts import Approximate, Either, Fact, Pin, Tie
 from onnxprune.axes.groups import collect, settle
+from onnxprune.axes.reasons import Reason
 from onnxprune.node import Axis
 
 A, B, C, D = (Axis(name, 0) for name in "abcd")
@@ -99,7 +100,7 @@ def test_the_same_pair_may_be_tied_twice() -> None:
 def test_a_pin_holds_every_slot_it_is_tied_to_and_only_those() -> None:
     (found,) = settle([Tie(A, B), Tie(A, C, shift=3), Pin(B, "because")], {A: 6, B: 3, C: 3})
     assert found.free.tolist() == sorted(set(found.atoms[C]))
-    assert set(found.pinned.values()) == {"because"}
+    assert set(found.pinned.values()) == {Reason("operator", "because", None, B)}
     assert found.why(B) == "because"
     assert found.why(A) is None
     assert found.why(C) is None
@@ -112,7 +113,7 @@ def test_the_first_reason_is_told() -> None:
 
 def test_an_approximate_cut_is_marked_and_not_taken_for_exact() -> None:
     (found,) = settle([Tie(A, B), Approximate(B, "mixes")], {A: 2, B: 2})
-    assert found.approximate == {0: "mixes", 1: "mixes"}
+    assert found.approximate == dict.fromkeys((0, 1), Reason("approximate", "mixes", None, B))
     assert found.pinned == {}
     assert found.free.tolist() == []
     assert found.why(A) == "mixes"

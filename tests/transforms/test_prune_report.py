@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from generator import random_model
@@ -10,7 +11,9 @@ from nets import NETS, OPSETS
 from oracle import net
 from prunes import calibrated, channels, prune, wide
 
+from benchmarks.data import MODELS
 from onnxprune.axes.linear import linear
+from onnxprune.axes.reasons import KINDS
 from onnxprune.manager import PassRecord
 from onnxprune.model import Model
 
@@ -48,6 +51,49 @@ def test_every_layer_of_a_random_net_that_keeps_all_its_channels_has_a_reason() 
         assert not record.changed or uncut(after, model) <= reasons(record).keys(), seed
         layers += len(uncut(after, model))
     assert layers >= 60
+
+
+NETWORKS = [pytest.param(lambda name=name: net(NETS[name], OPSETS.get(name, 17)), id=name) for name in NETS]
+NETWORKS += [pytest.param(lambda path=path: Model.load(path), id=path.stem) for path in sorted(MODELS.glob("*.onnx"))]
+
+
+@pytest.mark.parametrize("load", NETWORKS)
+def test_every_layer_left_whole_has_a_reason_for_programs_and_what_is_to_blame(load: Callable[[], Model]) -> None:
+    model = load()
+    after, record = prune(model, macs="1%")
+    read = {node.name: {t.name for t in node.tensors()} for node in model.nodes}
+    signature = {t.name for t in (*model.inputs, *model.outputs)}
+    assert uncut(after, model) <= {skip.where for skip in record.skipped}
+    for skip in record.skipped:
+        assert skip.kind in KINDS
+        if skip.kind in ("align", "floor"):
+            assert skip.node is skip.tensor is None
+        elif skip.kind == "signature":
+            made = model.producer(skip.tensor)
+            assert skip.tensor in signature
+            assert skip.node == (made and made.name)
+        else:
+            assert skip.tensor in read[skip.node] or skip.tensor is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "options", "layer", "node", "tensor"),
+    [
+        ("signature", "chain", {"macs": "1%"}, "Conv_2", "Conv_2", "y"),
+        ("subgraph", "a branch beside", {"macs": "1%"}, "Conv_1", "If_2", "b"),
+        ("operator", "channels mixed over positions", {"macs": "1%"}, "MatMul_1", "Conv_2", "b"),
+        ("recipe", "chain", {"macs": "1%", "keep": ["Conv_0"]}, "Conv_0", None, None),
+        ("align", "chain", {"macs": "1%", "align": 8}, "Conv_0", None, None),
+        ("floor", "chain", {"macs": "1%", "min": 6}, "Conv_0", None, None),
+        ("goal", "joined", {"macs": "95%"}, "Conv_0", None, None),
+    ],
+)
+def test_a_reason_says_what_kind_it_is_and_where_it_lies(
+    kind: str, name: str, options: dict[str, str], layer: str, node: str | None, tensor: str | None
+) -> None:
+    record = prune(net(NETS[name]), **{"align": 1, **options})[1]
+    found = [skip for skip in record.skipped if skip.where == layer]
+    assert [(skip.kind, skip.node, skip.tensor) for skip in found] == [(kind, node, tensor)]
 
 
 @pytest.mark.parametrize("name", NETS)
