@@ -105,7 +105,7 @@ def compress(
     """
     job = Job.of(passes, recipe, given)
     manager = PassManager(job.recipe.passes)
-    _check_places(job, manager, [model, recipe, job.calib, job.test, job.recipe.labels], output)
+    _check_places(job, manager, [model, recipe, job.calib, job.test, job.recipe.labels, *job.files], output)
     ready = prepare(model, job, [manager])
     _check_places(job, manager, ready.ctx.original.files, output)
     compressed = ready.ctx.original.copy()

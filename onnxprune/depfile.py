@@ -26,7 +26,7 @@ def files_read(source: object, recipe: object, job: Job) -> list[Path]:
 
     The code is every loaded module of onnxprune, and of the packages that passes, rules and the metric come from.
     """
-    given = (recipe, job.calib, job.test, job.recipe.labels)
+    given = (recipe, job.calib, job.test, job.recipe.labels, *job.files)
     data = [*_model(source), *(path for each in given for path in _files(each))]
     extensions = [entry.module for entry in plugins.found(rules.GROUP, "families of rules").values()]
     used = [type(each).__module__ for each in job.recipe.passes]

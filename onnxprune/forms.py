@@ -6,7 +6,8 @@ import math
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from onnxprune.units import Amount, Share, Size
 
@@ -18,12 +19,16 @@ _WORDS = {None: "none", True: "yes", False: "no"}
 
 @dataclass(frozen=True)
 class Form:
-    """What is allowed and how it is read; ``bare`` is the text that a key without a value stands for."""
+    """What is allowed and how it is read; ``bare`` is the text that a key without a value stands for.
+
+    A ``path`` is relative to the recipe that it stands in, and what is there is an input of the build.
+    """
 
     allowed: str
     read: Callable[[str], object]
     many: bool = False
     bare: str | None = None
+    path: bool = False
 
 
 def _finite(text: str) -> float:
@@ -43,6 +48,7 @@ _FORMS: dict[object, Form] = {
     int: Form("a whole number", int),
     float: Form("a number", _finite),
     str: Form("a text", str),
+    Path: Form("a path", Path, path=True),
     Share: Form(Share.allowed, Share),
     Amount: Form(Amount.allowed, Amount.parse),
     Size: Form(Size.allowed, Size.parse),
@@ -76,13 +82,13 @@ def _choice(choices: Mapping[str, object]) -> Form:
 def _optional(inner: Form) -> Form:
     if inner.many:
         raise TypeError("an optional list")
-    return Form(f"{inner.allowed}, or none", lambda text: None if text == "none" else inner.read(text), bare=inner.bare)
+    return replace(inner, allowed=f"{inner.allowed}, or none", read=lambda t: None if t == "none" else inner.read(t))
 
 
 def _list(inner: Form) -> Form:
     if inner.many:
         raise TypeError("a list of lists")
-    return Form(f"{inner.allowed}; repeat it for more", inner.read, many=True)
+    return replace(inner, allowed=f"{inner.allowed}; repeat it for more", many=True, bare=None)
 
 
 def text_of(value: object) -> str:

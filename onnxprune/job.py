@@ -13,6 +13,7 @@ from onnxprune.data.preprocess import Preprocess
 from onnxprune.data.sources import Source
 from onnxprune.errors import UsageError
 from onnxprune.evaluate import Metric, load_metric
+from onnxprune.options import files
 from onnxprune.passes import Pass
 from onnxprune.progress import Progress
 from onnxprune.recipe import Recipe, Vary, built, calls
@@ -55,6 +56,11 @@ class Job:
     depfile: Path | None
     progress: Progress
     cache: Cache
+
+    @property
+    def files(self) -> list[Path]:
+        """What the options of passes name, in order."""
+        return [path for each in self.recipe.passes for path in files(each)]
 
     @classmethod
     def of(

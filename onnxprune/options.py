@@ -8,8 +8,9 @@ from __future__ import annotations
 import inspect
 import textwrap
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from onnxprune.errors import PassContractError, UsageError, unknown
@@ -25,8 +26,10 @@ __all__ = [
     "Told",
     "build",
     "doc",
+    "files",
     "forms",
     "help_text",
+    "moved",
     "option",
     "parse_passes",
     "read",
@@ -57,8 +60,8 @@ def _forms(cls: type, names: Iterable[str]) -> dict[str, Form]:
         return {name: form_of(hints[name]) for name in names}
     except (NameError, TypeError) as error:
         raise PassContractError(
-            f"{_label(cls)}: an option has a type that cannot be written ({error}); use bool, int, float, str, Share,"
-            " Amount, Size or Literal, each perhaps with '| None', or a tuple[..., ...] of them, imported at run time"
+            f"{_label(cls)}: an option has a type that cannot be written ({error}); use bool, int, float, str, Path,"
+            " Share, Amount, Size or Literal, perhaps with '| None', or a tuple[..., ...] of them, imported at run time"
         ) from error
 
 
@@ -125,6 +128,25 @@ def _toml(value: object) -> object:
 def _changed(instance: object) -> dict[str, object]:
     values = {name: (getattr(instance, name), _default(declared)) for name, declared in _fields(type(instance)).items()}
     return {name: value for name, (value, default) in values.items() if value != default}
+
+
+def moved(cls: type, values: Mapping[str, object], place: Callable[[str], str]) -> dict[str, object]:
+    """The values of a text or a TOML table, with ``place`` applied to every path among them."""
+    named = _forms(cls, values.keys() & _fields(cls).keys())
+    found = {key: values[key] for key, form in named.items() if form.path}
+    return {**values, **{key: _placed(value, place) for key, value in found.items()}}
+
+
+def _placed(value: object, place: Callable[[str], str]) -> object:
+    if isinstance(value, list):
+        return [_placed(one, place) for one in value]
+    return place(value) if isinstance(value, str) and value != text_of(None) else value
+
+
+def files(instance: object) -> list[Path]:
+    """The paths among the options."""
+    values = (getattr(instance, name) for name, form in forms(type(instance)).items() if form.path)
+    return [path for value in values for path in (value if isinstance(value, tuple) else (value,)) if path is not None]
 
 
 def summary(cls: type) -> str:

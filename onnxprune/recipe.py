@@ -17,7 +17,7 @@ from onnxprune.data.labels import NO_LABELS
 from onnxprune.data.made_up import RANDOM
 from onnxprune.data.preprocess import Preprocess
 from onnxprune.errors import UsageError, unknown
-from onnxprune.options import build, parse_passes, read, to_table
+from onnxprune.options import build, moved, parse_passes, read, to_table
 from onnxprune.passes import Pass
 
 __all__ = ["Call", "Recipe", "Vary", "built", "calls"]
@@ -79,7 +79,7 @@ class Recipe:
             _check(table, ("schema", *_PLAIN, *_TABLES))
             if type(table.get("schema")) is not int or table["schema"] != _SCHEMA:
                 raise UsageError(f"'schema' is {table.get('schema', 'missing')}; write schema = {_SCHEMA}")
-            return cls(passes=built(list(_passes(table)), vary), **_values(table, Path(path).parent))
+            return cls(passes=built(list(_passes(table, Path(path).parent)), vary), **_values(table, Path(path).parent))
         except UsageError as error:
             raise UsageError(f"{os.fspath(path)}: {error}") from error
 
@@ -94,7 +94,7 @@ class Recipe:
         }
         given = {key: value for key, value in tables.items() if value}
         blocks = [tomli_w.dumps({"schema": _SCHEMA, **plain, **paths, **given})]
-        blocks += ["[[pass]]\n" + tomli_w.dumps({"use": each.name, **to_table(each)}) for each in self.passes]
+        blocks += ["[[pass]]\n" + tomli_w.dumps(_called(each, folder)) for each in self.passes]
         blocks += ["[[target]]\n" + tomli_w.dumps({"use": name}) for name in self.targets]
         return "\n".join(blocks)
 
@@ -138,9 +138,14 @@ def _paths(values: Mapping[str, Any]) -> list[str]:
     return [key for key, word in _PATHS.items() if values.get(key) not in (None, word)]
 
 
-def _passes(table: Mapping[str, Any]) -> Iterable[Call]:
+def _passes(table: Mapping[str, Any], folder: Path) -> Iterable[Call]:
     for name, options in _uses(table, "pass"):
-        yield registry.load(name), options
+        cls = registry.load(name)
+        yield cls, moved(cls, options, lambda path: os.path.normpath(folder / path))
+
+
+def _called(each: Pass, folder: str | os.PathLike[str]) -> dict[str, object]:
+    return {"use": each.name, **moved(type(each), to_table(each), lambda path: _relative(path, folder))}
 
 
 def _targets(table: Mapping[str, Any]) -> Iterable[str]:

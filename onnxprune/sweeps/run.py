@@ -44,7 +44,7 @@ def sweep(
     """
     over = Over.parse(over) if isinstance(over, str) else over
     jobs = [Job.of(passes, recipe, given, partial(over.fill, value)) for value in over.values]
-    _check(jobs[0], [model, recipe, jobs[0].calib, jobs[0].test, jobs[0].recipe.labels], output)
+    _check(jobs[0], [model, recipe, jobs[0].calib, jobs[0].test, jobs[0].recipe.labels, *jobs[0].files], output)
     managers = [PassManager(job.recipe.passes) for job in jobs]
     ready = prepare(model, jobs[0], managers)
     pipelines = [manager.passes for manager in managers]
