@@ -226,6 +226,20 @@ class Model:
         self.provenance.adopt(name, value.shape)
         self.put(name, value)
 
+    def duplicate(self, name: str, twin: str) -> None:
+        """Make a constant ``twin`` that is the same as another, down to where it came from."""
+        held, proto = self._constants[name], onnx.TensorProto()
+        proto.CopyFrom(held.proto)
+        proto.name = twin
+        self._constants[twin] = Weight(proto, held.file)
+        self.provenance.duplicate(name, twin, tuple(proto.dims))
+        self._touch()
+
+    def discard(self, name: str) -> None:
+        """Remove a constant that nobody reads."""
+        self.provenance.forget(name, len(self._constants.pop(name).proto.dims))
+        self._touch()
+
     def set_attribute(self, node: Node, name: str, value: Any) -> None:
         """Set an attribute of a node; None removes it."""
         self._wiring.set_attribute(node.name, name, value)

@@ -51,6 +51,24 @@ class Provenance:
         for dim, size in enumerate(shape):
             self._sizes.setdefault(Axis(name, dim), size)
 
+    def duplicate(self, name: str, twin: str, shape: tuple[int, ...]) -> None:
+        """A tensor that a pass made up stems from whatever another of that shape stems from."""
+        for dim, size in enumerate(shape):
+            self._sources[Axis(twin, dim)] = self.sources(Axis(name, dim), size)
+
+    def merge(self, name: str, twin: str, shape: tuple[int, ...]) -> None:
+        """A tensor stands for another of the same shape too."""
+        for dim, size in enumerate(shape):
+            own, new = (self.sources(Axis(each, dim), size) for each in (name, twin))
+            known = [(source.axis, source.slots.tolist()) for source in own]
+            if strange := [s for s in new if (s.axis, s.slots.tolist()) not in known]:
+                self._sources[Axis(name, dim)] = (*own, *strange)
+
+    def forget(self, name: str, rank: int) -> None:
+        """A tensor of that rank, which a pass made up, is no more."""
+        for dim in range(rank):
+            self._sources.pop(Axis(name, dim), None)
+
     def record(self, axis: Axis, sources: tuple[Source, ...]) -> None:
         """Say where an axis came from; no source at all says that it is new."""
         self._sources[axis] = sources
