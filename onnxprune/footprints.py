@@ -13,6 +13,7 @@ from onnxprune.analyses.channels import ChannelGroups
 from onnxprune.analyses.importance import Magnitude
 from onnxprune.axes.groups import Group
 from onnxprune.axes.linear import linear
+from onnxprune.axes.reasons import Reason
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.passes import Context
@@ -44,7 +45,7 @@ class Family:
         _, count = max((len(self.group.atoms[axis]), self.counts[axis]) for axis in self.made)
         return count * len(self.atoms), count
 
-    def candidate(self, free: Array, steps: Array, doomed: dict[Axis, Array], left_out: str) -> Candidate:
+    def candidate(self, free: Array, steps: Array, doomed: dict[Axis, Array], left_out: Reason) -> Candidate:
         """The offer to remove some of the atoms that are free; applying it adds their slots to ``doomed``."""
         order = np.argsort(self.shares[:, free].sum(axis=0), kind="stable")
         gone = np.cumsum(self.shares[:, free][:, order], axis=1)
@@ -65,13 +66,13 @@ class Family:
         axis = next(iter(self.made))
         return len(np.intersect1d(self.group.atoms[axis][doomed.get(axis, np.zeros(0, int))], self.atoms))
 
-    def skip(self, model: Model, why: str, shared: Mapping[str, str] = MappingProxyType({})) -> None:
+    def skip(self, model: Model, reason: Reason, shared: Mapping[str, str] = MappingProxyType({})) -> None:
         """Record why the channels stay, for every layer that makes some of them; ``shared`` has more on some layers."""
         for axis, layers in self.made.items():
             held, size = self.counts[axis] * len(self.atoms), len(self.group.atoms[axis])
             what = "not pruned" if held == size else f"{held} of {size} channels not pruned"
             for layer in layers:
-                model.skip(layer, f"{what}: {why}{shared.get(layer, '')}")
+                model.skip(layer, f"{what}: {reason.why}{shared.get(layer, '')}", reason)
 
 
 def families(model: Model, ctx: Context, norm: Literal["l1", "l2"]) -> Iterator[Family]:
@@ -82,6 +83,8 @@ def families(model: Model, ctx: Context, norm: Literal["l1", "l2"]) -> Iterator[
             makers.setdefault(view.made, []).append(node.name)
     groups = model.get(ChannelGroups(), ctx)
     for index, group in enumerate(groups):
+        if makers.keys().isdisjoint(group.atoms):
+            continue
         axes = list(group.atoms)
         footprints = np.array([np.bincount(group.atoms[axis], minlength=group.size) for axis in axes])
         patterns, member = np.unique(footprints, axis=1, return_inverse=True)

@@ -14,33 +14,36 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from onnxprune.analyses.channels import ChannelGroups
 from onnxprune.analyses.cost import Cost, Kind, Polynomial, Term
-from onnxprune.analyses.importance import Magnitude
 from onnxprune.axes.cutting import cut
 from onnxprune.axes.groups import Group
 from onnxprune.axes.linear import linear
 from onnxprune.axes.reasons import Reason
+from onnxprune.axes.silencing import WEIGHTY
 from onnxprune.constants import constants_behind
 from onnxprune.errors import UsageError, unknown
+from onnxprune.footprints import Family, families
 from onnxprune.healing import heal, unbiased
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.options import Amount, Share, option
 from onnxprune.passes import Analysis, Changed, Context, Outcome, Unchanged
 from onnxprune.plan import Budget, Candidate, Plan, uniform, weakest_first
+from onnxprune.replay import doomed_by
+from onnxprune.sharing import Copies, merge, part, sharers
+from onnxprune.spec import Spec, read
 
 __all__ = ["PruneChannels"]
 
 FLOOR = 0.05  # of a layer's channels stay in any case
-TINY = 1e-9
-WEIGHTY = re.compile("Attention|Conv|Einsum|Gemm|GRU|LSTM|MatMul|RNN")  # in the names of operators with weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +51,7 @@ class PruneChannels:
     """Remove the channels that matter least until at most the given cost is left, and heal what read them.
 
     macs=50%, params=1.2M or bytes=400K say what is left, of the original or absolute; ratio=30% removes that share of
-    the channels of every layer instead.
+    the channels of every layer instead, and spec=prune.json removes what the file lists, and nothing else.
     """
 
     name: ClassVar[str] = "prune"
@@ -64,11 +67,20 @@ class PruneChannels:
     min: int = option(2, "every layer keeps so many channels, and 5% of them")
     importance: Literal["l1", "l2"] = option("l2", "the norm by which a channel's weights count")
     heal: Literal["auto", "ls", "none"] = option("auto", "least-squares healing; auto: where there is calibration data")
+    spec: Path | None = option(None, "a prune.json to obey; align, min and importance then have no say")
+    approximate: Literal["auto", "yes", "no"] = option(
+        "auto", "cut where that changes more than the channels removed; auto: where healing makes up for it"
+    )
 
     def __post_init__(self) -> None:
         budgets = self.budgets()
-        if bool(budgets) == (self.ratio is not None):
-            raise UsageError("give either budgets (macs=, params=, bytes=: what is left) or ratio= (what is removed)")
+        if bool(budgets) + (self.ratio is not None) + (self.spec is not None) != 1:
+            raise UsageError(
+                "give either budgets (macs=, params=, bytes=: what is left), ratio= (what is removed), "
+                "or spec= (a file that lists it)"
+            )
+        if self.spec is not None and self.keep:
+            raise UsageError("spec= says what is kept; leave out keep=, and take what is to stay out of the file")
         if timed := [kind for kind, amount in budgets.items() if amount.unit]:
             raise UsageError(f"{timed[0]}={budgets[timed[0]]} is a time; give a share or a count")
         if self.align < 1 or self.min < 1:
@@ -88,22 +100,63 @@ class PruneChannels:
         """Plan, cut, heal."""
         if self.heal == "ls" and ctx.calibration is None:
             raise UsageError("pass 'prune': heal=ls needs calibration data: give --calib")
-        kept, doomed = _kept(model, self.keep), dict[Axis, Array]()
-        candidates = list(self._candidates(model, ctx, kept, doomed))
-        _skip_others(model, ctx)
-        if self.ratio is None and not self._missed(model, ctx):
-            return Unchanged("the goal is met")
-        plan = self._plan(model, ctx, candidates)
-        for candidate in candidates:
-            candidate.apply(model, plan.amounts[candidate.where])
+        spec = None if self.spec is None else read(self.spec, ctx.original)
+        kept, met = _kept(model, self.keep), bool(self.budgets()) and not self._missed(model, ctx)
+        copies = part(model)
+        doomed, note = self._planned(model, ctx, kept, met) if spec is None else self._listed(model, ctx, spec)
+        _skip_others(model, ctx, copies)
+        if doomed:
+            note += _approximated(model.get(ChannelGroups(), ctx), doomed)
+            cut(model, doomed)
+        added = merge(model, copies)
         if not doomed:
-            return Unchanged("no channel can be removed", self._missed(model, ctx))
-        cut(model, doomed)
-        note = _note(candidates, plan)
+            return Unchanged(note, self._missed(model, ctx))
+        note += f"; constants that were shared take {added} bytes more" if added > 0 else ""
         if self.heal != "none":
             note = f"{note}; {heal(model, ctx, doomed)}"
         model.sweep()  # sizes and biases that were replaced
         return Changed(note, self._missed(model, ctx))
+
+    def _planned(self, model: Model, ctx: Context, kept: set[Axis], met: bool) -> tuple[dict[Axis, Array], str]:
+        """The slots that a plan removes, and what to say of it."""
+        doomed = dict[Axis, Array]()
+        candidates = list(self._candidates(model, ctx, kept, doomed))
+        if met:
+            return {}, "the goal is met"
+        plan = self._plan(model, ctx, candidates)
+        for candidate in candidates:
+            candidate.apply(model, plan.amounts[candidate.where])
+        return doomed, _note(candidates, plan) if doomed else "no channel can be removed"
+
+    def _listed(self, model: Model, ctx: Context, spec: Spec) -> tuple[dict[Axis, Array], str]:
+        """The slots that the spec lists and all that is tied to them, and what to say of it."""
+        try:
+            groups = model.get(ChannelGroups(), ctx)
+            doomed = doomed_by(spec, model, ctx.original, groups, lambda group, atom: self._obstacle(ctx, group, atom))
+        except UsageError as error:
+            raise UsageError(f"{self.spec}: {error}") from error
+        count = 0
+        for family in families(model, ctx, self.importance):
+            count += (gone := family.removed(doomed))
+            if not gone:
+                family.skip(model, Reason("recipe", "the prune spec keeps it"))
+        if not doomed:
+            return {}, "the prune spec removes nothing"
+        return doomed, f"removed {count} channels, as the prune spec says"
+
+    def _obstacle(self, ctx: Context, group: Group, atom: int) -> Reason | None:
+        """Why an atom may not be cut; None when it may."""
+        if atom in group.pinned or self._approximates(ctx):
+            return group.pinned.get(atom)
+        if (reason := group.approximate.get(atom)) is None:
+            return None
+        why = f"{reason.why}, and that is cut only with --calib to heal it, or with approximate=yes"
+        return replace(reason, why=why)
+
+    def _approximates(self, ctx: Context) -> bool:
+        """Whether cuts are wanted that change more than the channels removed."""
+        heals = ctx.calibration is not None and self.heal != "none"
+        return self.approximate == "yes" or (self.approximate == "auto" and heals)
 
     def _missed(self, model: Model, ctx: Context) -> tuple[str, ...]:
         """The budgets that the model as it is exceeds."""
@@ -136,11 +189,13 @@ class PruneChannels:
         self, model: Model, ctx: Context, kept: set[Axis], doomed: dict[Axis, Array]
     ) -> Iterator[Candidate]:
         """What every family offers; layers of which nothing can be removed are skipped with the reason."""
-        for family in _families(model, ctx, self.importance):
+        shared = sharers(model)
+        for family in families(model, ctx, self.importance):
             group, (width, count) = family.group, family.width
             floor = max(self.min, math.ceil(FLOOR * width))
             held = [np.isin(family.atoms, atoms) for axis, atoms in group.atoms.items() if axis in kept]
-            free = np.isin(family.atoms, group.free) & ~np.any(held, axis=0)
+            reasons = [self._obstacle(ctx, group, int(atom)) for atom in family.atoms]
+            free = np.array([why is None for why in reasons]) & ~np.any(held, axis=0)
             steps = self._steps(family, min(int(free.sum()), len(family.atoms) - math.ceil(floor / count)))
             if len(steps) > 1:
                 yield family.candidate(free, steps, doomed, self._left_out())
@@ -148,16 +203,15 @@ class PruneChannels:
             why = f"with align={self.align} and at least {floor} kept, none of its {width} channels can go"
             reason = Reason("floor" if floor + count > width else "align", why)
             if not free.any():
-                reasons = (group.reason(int(atom)) for atom in family.atoms)
                 reason = next(filter(None, reasons), Reason("recipe", "kept by recipe"))
-            family.skip(model, reason)
+            family.skip(model, reason, {} if free.any() else shared)
 
     def _left_out(self) -> Reason:
         if self.ratio is None:
             return Reason("goal", "others do less harm for what they save")
         return Reason("align", f"ratio={self.ratio} of its channels is less than may go with align={self.align}")
 
-    def _steps(self, family: _Family, most: int) -> Array:
+    def _steps(self, family: Family, most: int) -> Array:
         """The numbers of atoms that may go so that the widest layer keeps a multiple of ``align`` channels."""
         width, count = family.width
         size = max(len(family.group.atoms[axis]) for axis in family.made)
@@ -167,78 +221,15 @@ class PruneChannels:
         return np.flatnonzero(aligned | (gone == 0))
 
 
-@dataclass(frozen=True, eq=False)
-class _Family:
-    """Atoms of a group with the same footprint: each has ``counts[axis]`` slots of every axis it is part of.
-
-    ``made`` are the axes that make channels, each with its layers; ``shares[i, j]`` is the part of the weights of the
-    i-th of them that the j-th atom holds.
-    """
-
-    where: str
-    group: Group
-    atoms: Array
-    counts: Mapping[Hashable, int]
-    made: Mapping[Axis, list[str]]
-    shares: Array
-
-    @property
-    def width(self) -> tuple[int, int]:
-        """How many channels of the widest layer the atoms hold, all and each."""
-        _, count = max((len(self.group.atoms[axis]), self.counts[axis]) for axis in self.made)
-        return count * len(self.atoms), count
-
-    def candidate(self, free: Array, steps: Array, doomed: dict[Axis, Array], left_out: Reason) -> Candidate:
-        """The offer to remove some of the atoms that are free; applying it adds their slots to ``doomed``."""
-        order = np.argsort(self.shares[:, free].sum(axis=0), kind="stable")
-        gone = np.cumsum(self.shares[:, free][:, order], axis=1)
-        harm = (np.maximum(1 - gone, TINY) ** -2 - 1).sum(axis=0)
-        weakest = self.atoms[free][order]
-
-        def apply(model: Model, amount: int) -> None:
-            if not amount:
-                self.skip(model, left_out)
-            for axis, slots in self.group.slots(weakest[:amount]).items():
-                doomed[axis] = np.union1d(doomed.get(axis, slots), slots)
-
-        never = np.full(len(self.atoms) - len(weakest), np.inf)
-        return Candidate(self.where, self.counts, np.concatenate([[0.0], harm, never]), steps, apply)
-
-    def skip(self, model: Model, reason: Reason) -> None:
-        """Record why the channels stay, for every layer that makes some of them."""
-        for axis, layers in self.made.items():
-            held, size = self.counts[axis] * len(self.atoms), len(self.group.atoms[axis])
-            what = "not pruned" if held == size else f"{held} of {size} channels not pruned"
-            for layer in layers:
-                model.skip(layer, f"{what}: {reason.why}", reason)
-
-
-def _families(model: Model, ctx: Context, norm: Literal["l1", "l2"]) -> Iterator[_Family]:
-    shares, makers = model.get(Magnitude(norm), ctx), dict[Axis, list[str]]()
-    for node in model.nodes:
-        if (view := linear(node)) is not None:
-            makers.setdefault(view.made, []).append(node.name)
-    groups = model.get(ChannelGroups(), ctx)
-    for index, group in enumerate(groups):
-        if makers.keys().isdisjoint(group.atoms):
-            continue
-        axes = list(group.atoms)
-        footprints = np.array([np.bincount(group.atoms[axis], minlength=group.size) for axis in axes])
-        patterns, member = np.unique(footprints, axis=1, return_inverse=True)
-        for number, pattern in enumerate(patterns.T):
-            counts: dict[Hashable, int] = {a: int(n) for a, n in zip(axes, pattern, strict=True) if n}
-            made = {axis: makers[axis] for axis in axes if axis in counts and axis in makers}
-            atoms = np.flatnonzero(member.ravel() == number)
-            held = [np.bincount(group.atoms[axis], shares[axis], group.size)[atoms] for axis in made]
-            if made:
-                where = f"{', '.join(name for layers in made.values() for name in layers)} [{index}.{number}]"
-                yield _Family(where, group, atoms, counts, made, np.array(held))
-
-
-def _skip_others(model: Model, ctx: Context) -> None:
-    """Say of every other operator with weights why its channels stay."""
+def _skip_others(model: Model, ctx: Context, copies: Copies) -> None:
+    """Say of every other operator with weights why its channels stay, and of constants that tie their readers."""
     constant = constants_behind(model)
     home = {axis: group for group in model.get(ChannelGroups(), ctx) for axis in group.atoms}
+    for name, readers in copies.large.items():
+        tensor = model.tensor(name)
+        if reason := next(filter(None, (home[axis].held(axis) for axis in tensor.axes() if axis in home)), None):
+            why = f"one constant for {', '.join(readers)}, as it is large: they are pruned alike; {reason.why}"
+            model.skip(name, why, reason)
     for node in model.nodes:
         weighty = WEIGHTY.search(node.op) and any(t is not None and t.name in constant for t in node.inputs)
         if weighty and linear(node) is None:
@@ -264,3 +255,12 @@ def _note(candidates: list[Candidate], plan: Plan) -> str:
     removed, every = sum(plan.amounts.values()), sum(len(c.harm) - 1 for c in candidates)
     groups = sum(amount > 0 for amount in plan.amounts.values())
     return f"removed {removed} of {every} channels in {groups} of {len(candidates)} groups"
+
+
+def _approximated(groups: tuple[Group, ...], doomed: Mapping[Axis, Array]) -> str:
+    """What to say of cuts that change more than the channels removed."""
+    count = 0
+    for group in groups:
+        slots = [group.atoms[axis][doomed[axis]] for axis in group.atoms if axis in doomed] if group.approximate else []
+        count += len(np.intersect1d(np.concatenate([*slots, [-1]]), list(group.approximate)))
+    return f", {count} of them approximately" if count else ""

@@ -21,7 +21,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "unsupported": "the operator is known, but not in this form",
         "tie": "the sizes of what is tied do not match",
         "approximate": "a cut would change more than the removed channels",
-        "recipe": "keep= asks for it",
+        "recipe": "keep= or the prune spec asks for it",
         "align": "what may go is no multiple of align=",
         "floor": "so few channels stay in any case",
         "goal": "others do less harm for what they save",

@@ -8,8 +8,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from oracle import net
 from prunes import calibrated, samples
 
 from onnxprune import registry
+from onnxprune.axes.silencing import removed
 from onnxprune.cache import Cache
 from onnxprune.calibrate import Calibration
 from onnxprune.cli import main
@@ -46,6 +49,8 @@ EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
         {"params": "1.2K", "bytes": "90%", "heal": "none", "align": 2, "importance": "l1"},
         {"ratio": "50%", "min": 1, "align": 1, "keep": [".*_0|/classifier.*", ".*_[01]|/.*Gemm"]},
         {"macs": "50%", "heal": "ls"},
+        {"ratio": "50%", "approximate": "no"},
+        {"spec": str(MODELS / "prune.json"), "heal": "none", "align": 1},
     ),
 }
 CALLS = {f"{name}-{k}": (name, options) for name, ways in EXAMPLES.items() for k, options in enumerate(ways)}
@@ -130,7 +135,13 @@ def applied(call: str, where: str, **parts: Any) -> tuple[Model, PassRecord]:
     """The network after the pass, nothing being believed, and the record."""
     model, ctx = subject(where)
     after = model.copy()
-    (record,) = PassManager((made(call),)).run(after, dataclasses.replace(ctx, **parts), verify_each=True)
+    with ExitStack() as stack:
+        one = made(call)
+        if "spec" in CALLS[call][1]:
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "prune.json"
+            path.write_text(json.dumps(removed(applied("prune-2", where)[0])))
+            one = dataclasses.replace(one, spec=path)  # type: ignore[type-var]
+        (record,) = PassManager((one,)).run(after, dataclasses.replace(ctx, **parts), verify_each=True)
     return after, record
 
 

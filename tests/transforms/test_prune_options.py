@@ -264,7 +264,7 @@ def test_healing_is_done_where_there_is_data_and_nothing_says_no() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        pytest.param({}, "give either budgets (macs=, params=, bytes=: what is left) or ratio= (what is removed)",
+        pytest.param({}, "give either budgets (macs=, params=, bytes=: what is left), ratio= (what is removed), ",
                      id="no goal"),
         pytest.param({"macs": "50%", "ratio": "30%"}, "give either budgets", id="both goals"),
         pytest.param({"macs": "8ms"}, "macs=8ms is a time; give a share or a count", id="a time"),

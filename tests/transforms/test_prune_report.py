@@ -138,6 +138,8 @@ def test_the_reason_is_what_is_in_the_way(text: str, where: str, why: str) -> No
         pytest.param("""(float[2,3,5,5] x) => (float[2,2,5,5] y) <float[8,3,1,1] s, float[2,8,1,1] v>
                         { w = Softmax<axis=0>(s)  a = Conv(x, w)  y = Conv(a, v) }""", "Conv_1",
                      id="a weight that is computed"),
+        pytest.param("""(float[2,3,5,5] x, float[8,3,1,1] w) => (float[2,2,5,5] y) <float[8] b, float[2,8,1,1] v>
+                        { a = Conv(x, w, b)  y = Conv(a, v) }""", "Conv_0", id="a weight that is an input"),
     ],
 )  # fmt: skip
 def test_operators_with_weights_that_cannot_be_pruned_have_a_reason_too(text: str, where: str) -> None:
