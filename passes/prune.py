@@ -142,7 +142,7 @@ class PruneChannels:
                 family.skip(model, Reason("recipe", "the prune spec keeps it"))
         if not doomed:
             return {}, "the prune spec removes nothing"
-        return doomed, f"removed {count} channels, as the prune spec says"
+        return doomed, f"removed {count} channel{'s' * (count != 1)}, as the prune spec says"
 
     def _obstacle(self, ctx: Context, group: Group, atom: int) -> Reason | None:
         """Why an atom may not be cut; None when it may."""

@@ -5,13 +5,26 @@ from __future__ import annotations
 import random
 import tomllib
 from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
 import tomli_w
 
 from onnxprune.errors import PassContractError, UsageError
-from onnxprune.options import Amount, Share, build, help_text, option, parse_passes, render, summary, to_table
+from onnxprune.options import (
+    Amount,
+    Share,
+    build,
+    files,
+    help_text,
+    moved,
+    option,
+    parse_passes,
+    render,
+    summary,
+    to_table,
+)
 
 HALF = Share(0.5)
 
@@ -339,3 +352,34 @@ def test_option_is_a_field_with_help() -> None:
     made = make_dataclass("Made", [("size", int, option(3, "how large"))])
     assert build(made, {}) == made(size=3)
     assert "  size\n      how large\n      a whole number; default: 3\n" in help_text(made)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reads:
+    """Reads files."""
+
+    name: ClassVar[str] = "reads"
+    table: Path | None = None
+    more: tuple[Path, ...] = ()
+    word: str = "a/b"
+
+
+def test_a_path_is_written_as_it_is_and_read_back() -> None:
+    one = Reads(table=Path("a,b/c.json"), more=(Path("d"), Path("none")))
+    ((name, given),) = parse_passes(render(one))
+    assert name == "reads"
+    assert build(Reads, given) == build(Reads, tomllib.loads(tomli_w.dumps(to_table(one)))) == one
+    assert files(one) == [Path("a,b/c.json"), Path("d"), Path("none")]
+    assert files(Reads()) == []
+
+
+def test_paths_are_moved_and_nothing_else() -> None:
+    values = {"table": "a.json", "more": ["b", "c"], "word": "d"}
+    assert moved(Reads, values, lambda path: f"conf/{path}") == {
+        "table": "conf/a.json",
+        "more": ["conf/b", "conf/c"],
+        "word": "d",
+    }
+    strange = {"table": 1, "tabel": "a", "more": "none"}
+    assert moved(Reads, {"table": "none"}, str.upper) == {"table": "none"}
+    assert moved(Reads, strange, str.upper) == {"table": 1, "tabel": "a", "more": "none"}
