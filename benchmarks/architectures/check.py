@@ -1,0 +1,173 @@
+"""Prune a graph by half, and hold it against the original in which the removed channels are silenced.
+
+``python -m benchmarks.architectures.check GRAPHS RESULTS`` checks what was not checked with the same code before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from benchmarks.architectures.comparison import RTOL, Comparison
+from benchmarks.architectures.counted import parameters
+from benchmarks.architectures.isolated import isolated
+from onnxprune.axes.cutting import removed, silenced
+from onnxprune.cache import Cache
+from onnxprune.errors import ModelError, OnnxPruneError
+from onnxprune.evaluate import Evaluator
+from onnxprune.executor import Serial
+from onnxprune.feeds import made_up
+from onnxprune.manager import PassManager, PassRecord
+from onnxprune.model import Model
+from onnxprune.node import Array
+from onnxprune.passes import Context
+from onnxprune.progress import Progress
+from onnxprune.recipe import Recipe
+from onnxprune.runtime import Session
+from onnxprune.shapes import input_shapes
+
+__all__ = ["checked", "code", "main", "verdict"]
+
+ROOT = Path(__file__).parents[2]
+PASSES = "prune:ratio=50%:align=1:heal=none"
+SECONDS, GIB = 300, 14
+CONTROL = 100 * RTOL
+
+
+def main(graphs: Path, results: Path, pattern: str = "*") -> None:
+    """Check what is new, and say of each what came out."""
+    for path in sorted(graphs.glob("*.onnx"), key=lambda path: path.stat().st_size):
+        if fnmatch(path.stem, pattern) and not (told := kept(path, results)).exists():
+            start = time.perf_counter()
+            found = isolated(lambda path=path: checked(path), SECONDS, GIB)
+            if "error" in found:
+                found = {"status": "failed", "why": found["error"], "where": found.get("where", "")}
+            found["seconds"] = round(time.perf_counter() - start, 1)
+            told.parent.mkdir(parents=True, exist_ok=True)
+            told.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            print(f"{found['seconds']:6.1f} s  {path.stem}  {found['status']}  {found.get('why', '')[:200]}", flush=True)
+
+
+def kept(path: Path, results: Path) -> Path:
+    """Where the result of a graph is kept, under the code that it was found with."""
+    return results / code() / f"{path.stem}.json"
+
+
+def code() -> str:
+    """A hash of all Python that decides what is cut and how it is compared."""
+    digest = hashlib.sha256()
+    files = [*(ROOT / "onnxprune").rglob("*.py"), *(ROOT / "passes").rglob("*.py"), *Path(__file__).parent.glob("*.py")]
+    for path in sorted(files):
+        digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def checked(path: Path) -> dict[str, Any]:
+    """The verdict on a file: ``status`` is equal, whole (nothing could go), refused, blind or failed; ``why`` says it.
+
+    Blind is a comparison that would not see a wrong cut: the pruned network computes what the original computes.
+    """
+    return verdict(onnx.load(path))
+
+
+def verdict(proto: onnx.ModelProto) -> dict[str, Any]:
+    """The same of a graph."""
+    try:
+        model = Model.load(proto)
+        context = _context(model)
+        after = model.copy()
+        (record,) = PassManager(Recipe.from_passes(PASSES).passes).run(after, context)
+    except OnnxPruneError as error:
+        return {"status": "refused", "why": f"{type(error).__name__}: {error}"}
+    facts = _facts(proto, model, after, record)
+    if not record.changed:
+        return {"status": "whole", "why": record.note, **facts}
+    return {**_compared(proto, model, after, made_up(model, context.shapes, seed=0)), **facts}
+
+
+def _context(model: Model) -> Context:
+    cache, shapes = Cache(None), input_shapes(model, {})
+    return Context(model, None, Evaluator(), None, Serial(), cache, Progress.silent(), shapes)
+
+
+def _facts(proto: onnx.ModelProto, model: Model, after: Model, record: PassRecord) -> dict[str, Any]:
+    """Parameters before and after, MACs left, seconds, and the reasons by the parameters that they hold back."""
+    return {
+        "parameters": parameters(proto),
+        "left": parameters(after.lean()),
+        "macs_left": record.after.macs / (record.before.macs or 1),
+        "prune_seconds": round(record.seconds, 2),
+        "skipped": _weighed(model, record),
+    }
+
+
+def _weighed(model: Model, record: PassRecord) -> list[tuple[int, str, str]]:
+    """What was left, largest first: parameters of the node, its name and operator, the reason."""
+    known, found = {node.name: node for node in model.nodes}, []
+    for skip in record.skipped:
+        node = known.get(skip.where)
+        held = [t for t in (node.inputs if node is not None else ()) if t is not None and t.constant]
+        size = sum(int(np.prod([d for d in t.shape or () if isinstance(d, int)])) for t in held)
+        found.append((size, f"{node.op if node is not None else ''} {skip.where}", skip.why))
+    return sorted(found, reverse=True)
+
+
+def _compared(proto: onnx.ModelProto, model: Model, after: Model, feeds: Mapping[str, Array]) -> dict[str, Any]:
+    try:
+        whole = Comparison.with_(model.proto(), feeds)
+    except ModelError as error:
+        return {"status": "blind", "why": f"the original does not run: {error}"}
+    try:
+        cut = _written(after)
+        found = _distances(whole, silenced(model, removed(after)).proto(), cut, feeds)
+    except ModelError as error:
+        return {"status": "failed", "why": f"the pruned network does not run: {error}"}
+    return {**_judged(found), **found}
+
+
+def _written(model: Model) -> onnx.ModelProto:
+    """What stands in the file that is saved."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder) / "model.onnx")
+        return onnx.load(Path(folder) / "model.onnx")
+
+
+def _distances(whole: Comparison, mirror: onnx.ModelProto, cut: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, float]:
+    """How far the pruned network is from its mirror image, and from the original; that it runs when optimised."""
+    reference = Comparison.with_(mirror, feeds)
+    found = {"distance": reference.distance(cut), "control": whole.distance(cut)}
+    if found["distance"] > RTOL:
+        found["float64"] = reference.exact(cut, mirror)
+    Session(cut, threads=1, optimise=True)(feeds)
+    return found
+
+
+def _judged(found: Mapping[str, float]) -> dict[str, str]:
+    if (apart := found.get("float64", found["distance"])) > RTOL:
+        return {"status": "failed", "why": f"differs from the silenced original by {apart:.2g}"}
+    if found["control"] <= CONTROL:
+        return {"status": "blind", "why": f"differs from the original by {found['control']:.2g} only"}
+    return {"status": "equal", "why": ""}
+
+
+def reasons(results: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """The parameters that each reason holds back, over all results."""
+    found: dict[str, int] = {}
+    for result in results:
+        for size, _, why in result.get("skipped", ()):
+            found[why] = found.get(why, 0) + size
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:3]), *sys.argv[3:])
