@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import onnx
@@ -26,48 +27,49 @@ Feeds = Mapping[str, Array]
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A graph to hold others against, on one feed; ``values`` are its outputs, then all selections and what they read.
+    """A graph to hold others against, on one feed: its outputs, its selections, and what lies before them.
 
-    The others may have other weights and channel counts, but must select under the same tensor names.
+    The others may have other weights and channel counts, but must select under the same tensor names. Of what lies
+    before the selections that is compared which has the same shape.
     """
 
-    names: tuple[str, ...]
-    values: tuple[Array, ...]
+    outputs: Mapping[str, Array]
+    selected: Mapping[str, Array]
+    before: Mapping[str, Array]
     feeds: Feeds
 
     @classmethod
     def with_(cls, proto: onnx.ModelProto, feeds: Feeds) -> Comparison:
         """Run the graph that is in the right; raises ModelError where onnxruntime cannot."""
         made = [name for node in _selecting(proto) for name in node.output if name]
-        read = [name for node in _selecting(proto) for name in _read(node)]
-        names = tuple(dict.fromkeys([*(o.name for o in proto.graph.output), *made, *read]))
-        values = Session(_showing(proto, names), threads=1, optimise=False)(feeds)
-        return cls(names, tuple(values), feeds)
+        names = [[o.name for o in proto.graph.output], made, _before(proto)]
+        every = list(dict.fromkeys(chain(*names)))
+        values = dict(zip(every, Session(_showing(proto, every), threads=1, optimise=False)(feeds), strict=True))
+        outputs, selected, before = ({name: values[name] for name in part} for part in names)
+        return cls(outputs, selected, before, feeds)
 
     def distance(self, proto: onnx.ModelProto) -> float:
-        """max|Δ| / max|y| of the worst tensor, infinite where a shape is another."""
-        feeds = {**self.feeds, **self._selections(proto)}
-        return self._worst(Session(self._fed(proto), threads=1, optimise=False)(feeds), self.values)
+        """max|Δ| / max|y| of the worst tensor, infinite where an output has another shape."""
+        fed = self._fed(proto)
+        found = Session(fed, threads=1, optimise=False)({**self.feeds, **self.selected})
+        return self._worst(dict(zip(_outputs(fed), found, strict=True)), {**self.before, **self.outputs})
 
     def exact(self, proto: onnx.ModelProto, reference: onnx.ModelProto) -> float:
         """The same in float64, both graphs run by the reference implementation of onnx."""
-        feeds = {**self.feeds, **self._selections(proto)}
-        double = {name: _double(value) for name, value in feeds.items()}
-        return self._worst(*(_evaluated(_widened(self._fed(each)), double) for each in (proto, reference)))
+        feeds = {name: _double(value) for name, value in {**self.feeds, **self.selected}.items()}
+        return self._worst(*(_evaluated(_widened(self._fed(each)), feeds) for each in (proto, reference)))
 
-    def _worst(self, found: Sequence[Array], expected: Sequence[Array]) -> float:
-        return max((_relative(z, y) for z, y in zip(found, expected, strict=True)), default=0.0)
-
-    def _selections(self, proto: onnx.ModelProto) -> dict[str, Array]:
-        known = dict(zip(self.names, self.values, strict=True))
-        return {name: known[name] for node in _selecting(proto) for name in node.output if name in known}
+    def _worst(self, found: Mapping[str, Array], expected: Mapping[str, Array]) -> float:
+        same = [n for n, z in found.items() if n in self.outputs or z.shape == expected[n].shape]
+        return max((_relative(found[name], expected[name]) for name in same), default=0.0)
 
     def _fed(self, proto: onnx.ModelProto) -> onnx.ModelProto:
-        """The graph that reads its selections as inputs; those that are outputs too pass through."""
-        fed = _showing(proto, self.names)
+        """The graph that reads its selections as inputs; the outputs that these are need no comparison."""
+        made = {name for node in proto.graph.node for name in node.output} - self.selected.keys()
+        fed = _showing(proto, [n for n in dict.fromkeys((*self.outputs, *self.before)) if n in made])
         for node in _selecting(fed):
             fed.graph.node.remove(node)
-        for name, value in self._selections(proto).items():
+        for name, value in self.selected.items():
             kind = helper.np_dtype_to_tensor_dtype(value.dtype)
             fed.graph.input.append(helper.make_tensor_value_info(name, kind, value.shape))
         del fed.graph.value_info[:]
@@ -83,9 +85,28 @@ def _selects(attribute: onnx.AttributeProto) -> bool:
     return any(node.op_type in SELECTING or any(map(_selects, node.attribute)) for node in nodes)
 
 
-def _read(node: onnx.NodeProto) -> list[str]:
-    """What is selected from."""
-    return [name for name in node.input[: 2 if node.op_type == "NonMaxSuppression" else 1] if name]
+def _before(proto: onnx.ModelProto) -> list[str]:
+    """The fractions that no selection is part of, and that a selection or what comes after one is made from."""
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    fractions = {v.name for v in proto.graph.value_info if v.type.tensor_type.elem_type == SINGLE}
+    found, ahead = set[str](), _ahead(proto)
+    while ahead:
+        name = ahead.pop()
+        if name in fractions:
+            found.add(name)
+        elif name in makers:  # a mask or a count: what it was made from
+            ahead.update(makers.pop(name).input)
+    return sorted(found & makers.keys())
+
+
+def _ahead(proto: onnx.ModelProto) -> set[str]:
+    """What selections, and all that comes after them, read and no selection is part of."""
+    selected, ahead = {name for node in _selecting(proto) for name in node.output}, set[str]()
+    for node in proto.graph.node:
+        if selected.intersection((*node.input, *node.output)):
+            ahead.update(node.input)
+            selected.update(node.output)
+    return ahead - selected
 
 
 def _showing(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
@@ -123,7 +144,11 @@ def _widened(proto: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
-def _evaluated(proto: onnx.ModelProto, feeds: Feeds) -> list[Array]:
+def _outputs(proto: onnx.ModelProto) -> list[str]:
+    return [output.name for output in proto.graph.output]
+
+
+def _evaluated(proto: onnx.ModelProto, feeds: Feeds) -> dict[str, Array]:
     from onnx.reference import ReferenceEvaluator
 
-    return list(ReferenceEvaluator(proto).run(None, dict(feeds)))
+    return dict(zip(_outputs(proto), ReferenceEvaluator(proto).run(None, dict(feeds)), strict=True))

@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def main(folder: Path, pattern: str) -> None:
         told = folder / f"{graph}.json"
         if fnmatch(str(graph), pattern) and not told.exists():
             start = time.perf_counter()
-            found = isolated(lambda graph=graph: exported(graph, folder), SECONDS, GIB)
+            found = isolated(partial(exported, graph, folder), SECONDS, GIB)
             found["seconds"] = round(time.perf_counter() - start, 1)
             told.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
             print(f"{found['seconds']:6.1f} s  {graph}  {found.get('error', '')[:150]}", flush=True)
@@ -46,7 +47,16 @@ def exported(graph: Graph, folder: Path) -> dict[str, Any]:
         if setting.exporter == "legacy":
             _legacy(module, x, draft, setting.opset, network.task != "detect")
         else:
-            torch.onnx.export(module, (x,), draft, dynamo=True, opset_version=setting.opset, external_data=False, verbose=False, input_names=[INPUT])
+            torch.onnx.export(
+                module,
+                (x,),
+                draft,
+                dynamo=True,
+                opset_version=setting.opset,
+                external_data=False,
+                verbose=False,
+                input_names=[INPUT],
+            )
     draft.replace(final)
     return {"parameters": sum(p.numel() for p in module.parameters()), "bytes": final.stat().st_size}
 

@@ -148,7 +148,11 @@ NETWORKS = (*FIRST, *SECOND, *THIRD)
 
 def graphs() -> list[Graph]:
     """All graphs in the order in which they are made: a first one of every network, then the others."""
-    rows = [_of(network, step * index) for part, step in ((FIRST, 3), (SECOND, 1), (THIRD, 1)) for index, network in enumerate(part)]
+    rows = [
+        _of(network, step * index)
+        for part, step in ((FIRST, 3), (SECOND, 1), (THIRD, 1))
+        for index, network in enumerate(part)
+    ]
     return [graph for graph in chain.from_iterable(zip_longest(*rows)) if graph is not None]
 
 

@@ -62,7 +62,7 @@ def _imported() -> ModuleType:
     found = importlib.import_module("torchvision")
     for module in [each for name, each in sys.modules.items() if name.partition(".")[0] == "torchvision"]:
         if hasattr(module, "_has_ops"):
-            module._has_ops = present
+            vars(module)["_has_ops"] = present
     return found
 
 

@@ -32,7 +32,8 @@ def settle(module: nn.Module, inputs: tuple[Tensor, ...], distinct: bool) -> Non
 
 def _draw(name: str, value: Tensor, distinct: bool) -> None:
     shifts = name.endswith(("bias", "mean"))
-    if distinct and shifts:
+    untrained = value.dim() > 1 and not value.any()  # a matrix, a token or an embedding
+    if untrained or (distinct and shifts):
         value.normal_(0, 0.1)
     elif distinct:
         value.uniform_(0.5, 1.5)
@@ -51,8 +52,6 @@ class _Scale:
         if self.done or not 0 < scale < float("inf"):
             return None
         self.done = True
-        layer.weight.div_(scale)
-        if layer.bias is not None:
-            layer.bias.div_(scale)
+        layer.weight.div_(scale)  # not the bias, which says how rare a class is
         result: Tensor = type(layer).forward(layer, *inputs)
         return result
