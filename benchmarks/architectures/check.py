@@ -23,7 +23,7 @@ import onnx
 from benchmarks.architectures.comparison import RTOL, Comparison
 from benchmarks.architectures.counted import parameters
 from benchmarks.architectures.isolated import isolated
-from onnxprune.axes.cutting import removed, silenced
+from onnxprune.axes.silencing import removed, silenced
 from onnxprune.cache import Cache
 from onnxprune.errors import ModelError, OnnxPruneError
 from onnxprune.evaluate import Evaluator

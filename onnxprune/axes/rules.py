@@ -138,8 +138,9 @@ def facts_of(node: Node) -> Iterable[Fact]:
     if node.captures:
         return list(_pins(node, "subgraph", f"read or written by the subgraph of {where}"))
     if (found := _rules.get(node.kind)) is None:
-        why = _barriers.get(node.kind)
-        return list(_pins(node, "barrier", f"{where}: {why}") if why else _pins(node, "no-rule", f"no rule for {where}"))
+        if (why := _barriers.get(node.kind)) is not None:
+            return list(_pins(node, "barrier", f"{where}: {why}"))
+        return list(_pins(node, "no-rule", f"no rule for {where}"))
     unranked = [t.name for t in node.tensors() if t.rank is None]
     if unranked:
         return list(_pins(node, "unknown-shape", f"{where}: the rank of '{unranked[0]}' is unknown"))
