@@ -101,16 +101,19 @@ def _conv(node: Node, x: Tensor, weight: Tensor, bias: Tensor | None) -> Linear:
 
 
 def _einsum(node: Node, x: Tensor, weight: Tensor, first: bool) -> Linear | None:
-    """One index makes channels, one reads them; any others are those of positions."""
+    """One index makes channels, one reads them, neither stretched nor on a diagonal; any others are of positions."""
     terms = Terms.of(node)
     if terms is None or len(terms.inputs) != 2:
         return None
     own, theirs = terms.inputs[1 - first], terms.inputs[int(first)]
     made = [index for index in own if index in terms.output and index not in theirs]
     read = [index for index in own if index not in terms.output and index in theirs]
-    if len(made) != 1 or len(read) != 1:
+    if len(made) != 1 or len(read) != 1 or theirs.count(read[0]) != 1:
         return None
     places = own.index(made[0]), own.index(read[0]), theirs.index(read[0]), terms.output.index(made[0])
+    sizes = weight.size(places[1]), x.size(places[2])
+    if 1 in sizes and sizes[0] != sizes[1]:
+        return None
     return Linear(node, x, weight, None, node.y(), *places)
 
 

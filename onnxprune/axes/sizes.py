@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
+import onnx
 
 from onnxprune.axes.left import Left
 from onnxprune.model import Model
@@ -29,8 +30,8 @@ def shape_left(tensor: Tensor, left: Left) -> list[int | None]:
 
 
 def put_setting(model: Model, node: Node, name: str, index: int, values: Sequence[int] | Array) -> None:
-    """Write integers where the node has them: attribute ``name``, or constant input ``index``."""
-    if name in node.attrs:
+    """Write integers where the opset has them: attribute ``name``, or constant input ``index``."""
+    if name in onnx.defs.get_schema(node.op, node.opset).attributes:
         model.set_attribute(node, name, [int(v) for v in values])
     else:
         put_constant(model, node, index, values)
@@ -45,12 +46,16 @@ def put_constant(model: Model, node: Node, index: int, values: Sequence[int] | A
 
 
 def put_shape(model: Model, node: Node, index: int, sizes: Sequence[int | None]) -> None:
-    """Let input ``index``, a computed shape, say ``sizes``; where those are None it goes on saying what it says."""
-    if None not in sizes:
-        put_constant(model, node, index, [size for size in sizes if size is not None])
+    """Let input ``index``, a computed shape, say ``sizes``; where those are None it goes on saying what it says.
+
+    A shape that is shorter than ``sizes`` is about the last of them.
+    """
+    said = list(sizes[-(node.x(index).size(0) or 0) :])
+    if None not in said:
+        put_constant(model, node, index, [size for size in said if size is not None])
     else:
         name = model.fresh_name(f"{node.name}_sizes")
-        overwrite(model, node.x(index).name, sizes, name)
+        overwrite(model, node.x(index).name, said, name)
         model.set_input(node, index, name)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from onnxprune.axes.facts import Facts, Pin, Tie, at
 from onnxprune.axes.left import Left
 from onnxprune.axes.rules import refit, rule
-from onnxprune.axes.sizes import put_constant
+from onnxprune.axes.sizes import put_setting
 from onnxprune.model import Model
 from onnxprune.node import Axis, Node, Tensor
 
@@ -42,15 +42,7 @@ def split_sizes(model: Model, node: Node, left: Left) -> None:
     axis = int(node.attrs.get("axis", 0)) % (node.x().rank or 1)
     sizes = [left.size(Axis(t.name, axis)) for t in node.outputs if t is not None]
     model.set_attribute(node, "num_outputs", None)
-    _put(model, node, "split", sizes)
-
-
-def _put(model: Model, node: Node, name: str, values: Sequence[int]) -> None:
-    """Write a setting that is an attribute before opset 13, and constant input 1 since."""
-    if node.opset < 13:
-        model.set_attribute(node, name, values)
-    else:
-        put_constant(model, node, 1, values)
+    put_setting(model, node, "split", 1, sizes)
 
 
 @rule("Transpose")
@@ -80,7 +72,7 @@ def squeeze_axes(model: Model, node: Node, left: Left) -> None:
     """Write the axes out where they are all those of size 1: after a cut there may be more of them."""
     if node.setting("axes", 1) is None:
         axes = [d for d in range(node.x().rank or 0) if node.x().size(d) == 1]
-        _put(model, node, "axes", axes)
+        put_setting(model, node, "axes", 1, axes)
 
 
 @rule("DepthToSpace")

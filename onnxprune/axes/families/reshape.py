@@ -17,6 +17,7 @@ from onnxprune.model import Model
 from onnxprune.node import Axis, Node, Shape, Tensor
 
 Segment: TypeAlias = tuple[list[int], list[int]]
+Sizes: TypeAlias = list[tuple[int, int | str | None]]
 Option: TypeAlias = tuple[Tie, tuple[Axis, ...]]
 
 MOST = 2**22  # elements of a run of axes that is followed one by one
@@ -27,7 +28,10 @@ def reshape(node: Node) -> Facts:
     """Runs of axes are merged into one axis, or one is split into several, or both at once."""
     x, y = node.x(), node.y()
     why = f"kept whole by {node.op} '{node.name}'"
-    for inward, outward in _segments(x.shape or (), y.shape or ()):
+    segments, unknown = _segments(x.shape or (), y.shape or ())
+    for tensor, dims in zip((x, y), unknown, strict=True):
+        yield from (Pin(at(tensor, d), f"{why}: it merges or splits sizes known at run time only") for d in dims)
+    for inward, outward in segments:
         if len(inward) == len(outward) == 1:
             yield Tie(at(x, inward[0]), at(y, outward[0]))
         elif len(outward) == 1:
@@ -65,37 +69,45 @@ def _regrouped(x: Tensor, inward: list[int], y: Tensor, outward: list[int]) -> I
                 yield tie, tuple(axis for side in sides for axis in side if axis not in (source, target))
 
 
-def _segments(before: Shape, after: Shape) -> list[Segment]:
-    """The runs of dimensions (size 1 left out) on either side that hold the same elements.
+def _segments(before: Shape, after: Shape) -> tuple[list[Segment], Segment]:
+    """The runs of dimensions (size 1 left out) on either side that hold the same elements, and what is left over.
 
-    One dimension may be dynamic on each side, when the fixed sizes agree: it is then the same dimension.
+    They are found from the front and from the back, as far as sizes are numbers or have the same name. A single
+    dynamic size on each side is the same one, when the fixed sizes agree.
     """
-    left = [(d, size) for d, size in enumerate(before) if size != 1]
-    right = [(d, size) for d, size in enumerate(after) if size != 1]
-    marked = [_marked(side) for side in (left, right)]
-    if marked[0] != marked[1]:
-        raise ValueError(f"cannot follow {list(before)} → {list(after)}: sizes are known at run time only")
-    segments: list[Segment] = []
-    while left and right:
-        (a, size_a), (b, size_b) = left.pop(0), right.pop(0)
-        inward, outward = [a], [b]
-        if not (isinstance(size_a, int) and isinstance(size_b, int)):
-            if isinstance(size_a, int) or isinstance(size_b, int):
-                raise ValueError(f"cannot follow {list(before)} → {list(after)}: a dynamic size is merged or split")
-            segments.append((inward, outward))
-            continue
-        while size_a != size_b:
-            dims, side = (inward, left) if size_a < size_b else (outward, right)
-            dim, size = side.pop(0) if side else (0, None)
-            if not isinstance(size, int):
-                raise ValueError(f"cannot follow {list(before)} → {list(after)}: a dynamic size is merged or split")
-            dims.append(dim)
-            size_a, size_b = (size_a * size, size_b) if side is left else (size_a, size_b * size)
-        segments.append((inward, outward))
-    return segments
+    sides = [[(d, size) for d, size in enumerate(shape) if size != 1] for shape in (before, after)]
+    if _marked(sides[0]) == _marked(sides[1]) and _marked(sides[0])[0] == 1:
+        sides = [[(d, size if isinstance(size, int) else "the same") for d, size in side] for side in sides]
+    runs = []
+    while (run := _run(*sides)) is not None:
+        runs.append(([d for d, _ in sides[0][: run[0]]], [d for d, _ in sides[1][: run[1]]]))
+        sides = [side[length:] for side, length in zip(sides, run, strict=True)]
+    while (run := _run(*(side[::-1] for side in sides))) is not None:
+        lengths = [len(side) - length for side, length in zip(sides, run, strict=True)]
+        runs.append(([d for d, _ in sides[0][lengths[0] :]], [d for d, _ in sides[1][lengths[1] :]]))
+        sides = [side[:length] for side, length in zip(sides, lengths, strict=True)]
+    return runs, ([d for d, _ in sides[0]], [d for d, _ in sides[1]])
 
 
-def _marked(side: list[tuple[int, int | str | None]]) -> tuple[int, int]:
+def _run(left: Sizes, right: Sizes) -> tuple[int, int] | None:
+    """How many dimensions from the front hold as many elements on either side; None where their sizes do not tell."""
+    i = j = 1
+    while i <= len(left) and j <= len(right):
+        a, b = left[0][1] if i == 1 else _count(left[:i]), right[0][1] if j == 1 else _count(right[:j])
+        if a == b is not None:
+            return i, j
+        if not (isinstance(a, int) and isinstance(b, int)):
+            return None
+        i, j = (i + 1, j) if a < b else (i, j + 1)
+    return None
+
+
+def _count(side: Sizes) -> int | None:
+    sizes = [size for _, size in side if isinstance(size, int)]
+    return math.prod(sizes) if len(sizes) == len(side) else None
+
+
+def _marked(side: Sizes) -> tuple[int, int]:
     """How many dynamic sizes there are, and the product of the fixed ones."""
     fixed = [size for _, size in side if isinstance(size, int)]
     return len(side) - len(fixed), math.prod(fixed)
