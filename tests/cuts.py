@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from oracle import RTOL, assert_different_function, assert_same_function
+from oracle import RTOL, assert_same_function, distance
 
 from onnxprune.analyses.channels import ChannelGroups
 from onnxprune.axes.cutting import cut
@@ -64,12 +64,15 @@ def random_cut(model: Model, seed: int, share: float = 1.0) -> tuple[Model, Spec
 
 def assert_cuts_are_exact(model: Model, seeds: int = 3, rtol: float = RTOL) -> None:
     """Random cuts equal the silenced original, and neither what it was nor what other silenced channels make of it."""
+    changed, others = 0.0, 0.0
     for seed in range(seeds):
         after, spec = random_cut(model, seed)
         assert spec, "nothing can be cut"
-        assert_same_function(after, silenced(model, spec), rtol)
-        assert_different_function(after, model, rtol)
-    assert_different_function(silenced(model, shifted(model, spec)), silenced(model, spec), rtol)
+        quiet = silenced(model, spec)
+        assert_same_function(after, quiet, rtol)
+        changed = max(changed, distance(after, model))
+        others = max(others, distance(silenced(model, shifted(model, spec)), quiet))
+    assert min(changed, others) > max(100 * RTOL, 3 * rtol)
 
 
 def shifted(model: Model, spec: Spec) -> Spec:
