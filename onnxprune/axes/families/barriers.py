@@ -15,10 +15,10 @@ STANDARD = {
     "text has no channels": "RegexFullMatch StringConcat StringNormalizer StringSplit TfIdfVectorizer",
     "what it draws depends on how much it draws": """
         Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike""",
-    "how much it finds depends on the data": "Compress NonMaxSuppression NonZero Unique",
+    "how much it finds depends on the data": "NonMaxSuppression NonZero Unique",
     "it works on integers: quantise with QuantizeLinear and DequantizeLinear, or prune the model before": """
         ConvInteger MatMulInteger QLinearConv QLinearMatMul""",
-    "it has no rule yet": "CenterCropPad DeformConv OneHot ReverseSequence Trilu",
+    "it has no rule yet": "CenterCropPad DeformConv OneHot",
     "its indices count across all channels": "MaxUnpool",
     "it makes its output from numbers, not from channels": """
         AffineGrid BlackmanWindow Constant EyeLike HammingWindow HannWindow ImageDecoder MelWeightMatrix""",
