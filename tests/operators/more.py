@@ -39,6 +39,8 @@ def more_cases() -> Iterator[Case]:
     """All of them, equal in every run."""
     rng = np.random.default_rng(0)
     yield from _older(rng)
+    yield from _moved(rng)
+    yield from _products(rng)
     yield from _pools(rng)
     yield from _activations(rng)
     yield from _normalisations(rng)
@@ -81,6 +83,69 @@ def _older(rng: np.random.Generator) -> Iterator[Case]:
     yield case("Resize", at, 18, axes=[2, 3], keep_aspect_ratio_policy="not_larger")
     yield case("Clip", {"x": x}, 7, min=-0.5, max=0.5)
     yield case("Dropout", {"x": x}, 10, ("y", "m"))
+
+
+def _moved(rng: np.random.Generator) -> Iterator[Case]:
+    x = _floats(rng, 2, 6, 4, 3)
+    for axis in (0, 1):
+        lengths = np.array([2, 1] if axis else [2, 1, 2, 1, 1, 2])
+        yield case("ReverseSequence", {"x": x, "n": lengths}, batch_axis=1 - axis, time_axis=axis)
+    yield case("Pad", {"x": x, "p": np.array([0, 1, 0, 0, 0, 2, 1, 1])})
+    yield case("Pad", {"x": x, "p": np.array([0, -1, 0, 0, 1, -2, 0, 0])})
+    yield case("Pad", {"x": x, "p": np.array([0, 2, 0, 0, 0, -3, 0, 0])})
+    yield case("Pad", {"x": x, "p": np.array([0, 1, 0, 0, 0, 0, 0, 2])}, mode="edge")
+    yield case("Pad", {"x": x, "p": np.array([2, 1]), "v": None, "a": np.array([1])}, 18)
+    bounds = {"a": np.array([5, 0]), "b": np.array([-9, 3]), "d": np.array([1, 2]), "s": np.array([-2, 1])}
+    yield case("Slice", {"x": x, **bounds})
+    yield case("Slice", {"x": x, "a": np.array([1]), "b": np.array([5]), "d": np.array([-3])})
+    yield case("Gather", {"x": x, "i": np.array([4, 0, -1, 4])}, axis=1)
+    yield case("Gather", {"x": x, "i": np.array([[4, 0], [-1, 2]])}, axis=1)
+    yield case("Gather", {"x": x, "i": np.int64(2)}, axis=1)
+    yield case("Tile", {"x": x, "r": np.array([1, 2, 1, 3])})
+    yield case("Expand", {"x": x[:, :, :1], "n": np.array([2, 1, 5, 3])})
+    yield case("Split", {"x": x, "n": np.array([1, 3, 2])}, 17, ("y", "z", "u"), axis=-3)
+    yield case("Split", {"x": x}, 18, ("y", "z", "u", "w"), axis=1, num_outputs=4)
+    for mode in ("DCR", "CRD"):
+        yield case("DepthToSpace", {"x": _floats(rng, 1, 8, 2, 3)}, blocksize=2, mode=mode)
+    yield case("SpaceToDepth", {"x": _floats(rng, 1, 3, 4, 6)}, blocksize=2)
+    for shape in ([2, 24, 3], [2, 2, 3, 12], [12, -1], [0, 3, 2, 4, 3], [-1, 3], [1, 2, 6, 4, 1, 3], [2, 4, 6, 3]):
+        yield case("Reshape", {"x": x, "n": np.array(shape)})
+    for axis in (0, 1, 2, 4):
+        yield case("Flatten", {"x": x}, axis=axis)
+    rows, places = np.array([[1], [4], [2]]), np.array([[0, 1], [1, 5], [0, 2]])
+    flat = _floats(rng, 6, 4, 3)
+    yield case("GatherND", {"x": flat, "i": rows})
+    yield case("GatherND", {"x": x, "i": places})
+    yield case("GatherND", {"x": x, "i": np.array([[[1], [4]], [[0], [5]]])}, batch_dims=1)
+    yield case("ScatterND", {"x": flat, "i": rows, "u": _floats(rng, 3, 4, 3)}, 16)
+    yield case("ScatterND", {"x": x, "i": places, "u": _floats(rng, 3, 4, 3)}, 16)
+    along = np.array([[1, 4, 2], [0, 4, 2]])
+    yield case("ScatterElements", {"x": _floats(rng, 2, 6), "i": along, "u": _floats(rng, 2, 3)}, axis=1)
+    same = np.array([[1, 4, 2], [1, 4, 2]])
+    yield case("ScatterElements", {"x": _floats(rng, 2, 6), "i": same, "u": _floats(rng, 2, 3)}, axis=1)
+    yield case("GatherElements", {"x": _floats(rng, 2, 6), "i": same}, axis=1)
+    yield case("GatherElements", {"x": _floats(rng, 2, 6), "i": along}, axis=1)
+
+
+def _products(rng: np.random.Generator) -> Iterator[Case]:
+    x = _floats(rng, 2, 6, 5, 5)
+    for rows, width, group in ((4, 6, 1), (4, 3, 2), (6, 3, 2), (6, 1, 6), (12, 1, 6), (9, 2, 3)):
+        given = {"x": x, "w": _floats(rng, rows, width, 3, 3), "b": _floats(rng, rows)}
+        yield case("Conv", given, group=group, pads=[1, 1, 1, 1], dilations=[1, 2])
+    for width, group in ((4, 1), (2, 2), (1, 6), (2, 6), (3, 3)):
+        given = {"x": x, "w": _floats(rng, 6, width, 2, 2), "b": _floats(rng, width * group)}
+        yield case("ConvTranspose", given, group=group, strides=[2, 2])
+    a, b = _floats(rng, 3, 4), _floats(rng, 4, 5)
+    for m, n in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        given = {"a": a.T.copy() if m else a, "b": b.T.copy() if n else b, "c": _floats(rng, 5)}
+        yield case("Gemm", given, transA=m, transB=n, alpha=0.5, beta=2.0)
+    yield case("MatMul", {"a": _floats(rng, 2, 3, 4), "b": b})
+    yield case("MatMul", {"a": _floats(rng, 2, 3, 4), "b": _floats(rng, 2, 4, 5)})
+    yield case("MatMul", {"a": a, "b": _floats(rng, 2, 4, 5)})
+    yield case("MatMul", {"a": _floats(rng, 4), "b": _floats(rng, 2, 4, 5)})
+    for equation in ("ij,jk->ik", "ij,jk->ki", "ij,jk", "ij,jk->i"):
+        yield case("Einsum", {"a": a, "b": b}, equation=equation)
+    yield case("Einsum", {"a": _floats(rng, 2, 3, 4), "b": _floats(rng, 2, 4, 5)}, equation="bij,bjk->bki")
 
 
 def _pools(rng: np.random.Generator) -> Iterator[Case]:
