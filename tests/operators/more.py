@@ -123,6 +123,9 @@ def _moved(rng: np.random.Generator) -> Iterator[Case]:
     yield case("ScatterElements", {"x": _floats(rng, 2, 6), "i": along, "u": _floats(rng, 2, 3)}, axis=1)
     same = np.array([[1, 4, 2], [1, 4, 2]])
     yield case("ScatterElements", {"x": _floats(rng, 2, 6), "i": same, "u": _floats(rng, 2, 3)}, axis=1)
+    one = np.array([[1, 4, 2]])
+    yield case("ScatterElements", {"x": _floats(rng, 3, 6), "i": one, "u": _floats(rng, 1, 3)}, axis=1)
+    yield case("ScatterElements", {"x": _floats(rng, 3, 6), "i": one % 3, "u": _floats(rng, 1, 3)}, axis=0)
     yield case("GatherElements", {"x": _floats(rng, 2, 6), "i": same}, axis=1)
     yield case("GatherElements", {"x": _floats(rng, 2, 6), "i": along}, axis=1)
 

@@ -66,10 +66,9 @@ def slice_bounds(model: Model, node: Node, left: Left) -> None:
     bounds, read = _bounds(node), x.name
     for dim, slots in touched.items():
         picked = renumbered(np.asarray(slots)[left.slots(at(y, dim))], left.slots(at(x, dim)))
-        found = _progression(picked)
-        if found is None or (found[2] != 1 and node.opset < 10):  # which has no steps
-            read, found = _picked(model, node, read, dim, picked), (0, WHOLE, 1)
-        bounds[dim] = found
+        if (found := _progression(picked)) is None:
+            read = _picked(model, node, read, dim, picked)
+        bounds[dim] = found or (0, WHOLE, 1)
     model.set_input(node, 0, read)
     starts, ends, steps = zip(*bounds.values(), strict=True)
     put_setting(model, node, "starts", 1, starts)
@@ -189,21 +188,13 @@ def by_index(node: Node) -> Facts:
         raise ValueError("it adds up what it places, which is not followed")
     scatters = node.op.startswith("Scatter")
     pairs = {2 if scatters else 0: _pairs(node)}
-    found = list(followed(node, [0, *pairs] if scatters else [0], pairs))
-    yield from found
+    moved = list(followed(node, [0, *pairs] if scatters else [0], pairs))
+    yield from moved
     if scatters:  # the output is the data with other values in places
         yield from (Tie(axis, at(y, axis.dim)) for axis in x.axes())
-        held = {axis for fact in found for axis in axes(fact)}
-        why = f"addressed slot by slot by {node.op} '{node.name}'"
-        yield from (Pin(at(y, dim), why) for dim in _addressed(node) if at(y, dim) not in held)
-
-
-def _addressed(node: Node) -> list[int]:
-    """The dimensions of x whose slots are said by the indices."""
-    if node.op in ALONG:
-        return [int(node.attrs.get("axis", 0)) % (node.x().rank or 1)]
-    batch = int(node.attrs.get("batch_dims", 0))
-    return list(range(batch, batch + (node.x(1).size(-1) or 0)))
+        tied = {axis for fact in moved for axis in axes(fact)}
+        loose = (axis for axis in y.axes() if axis not in tied)
+        yield from (Pin(axis, f"{node.op} '{node.name}' places what is no function of its slots") for axis in loose)
 
 
 def _pairs(node: Node) -> list[tuple[int, int]]:
@@ -211,11 +202,11 @@ def _pairs(node: Node) -> list[tuple[int, int]]:
     rank, wide = node.x().rank or 0, node.x(1).rank or 0
     if node.op in ALONG:
         return [(d, d) for d in range(rank)]
-    addressed, batch = _addressed(node), int(node.attrs.get("batch_dims", 0))
+    depth, batch = node.x(1).size(-1) or 0, int(node.attrs.get("batch_dims", 0))
+    lead, addressed = range(batch, wide - 1), range(batch, batch + depth)
     same = [(d, d) for d in range(batch)]
-    found = [(place, axis) for place in range(batch, wide - 1) for axis in addressed]  # a place among the indices
-    passed = batch + len(addressed)
-    rest = [(wide - 1 + k, passed + k) for k in range(rank - passed)]
+    found = [(place, axis) for place in lead for axis in addressed]  # a place among the indices, an axis addressed
+    rest = [(wide - 1 + k, batch + depth + k) for k in range(rank - batch - depth)]
     return [*same, *(found + rest if node.op == "ScatterND" else [(b, a) for a, b in found + rest])]
 
 
@@ -227,8 +218,12 @@ def indices_left(model: Model, node: Node, left: Left) -> None:
     for dim in range((index.rank or 0) - (node.op not in ALONG)):
         if left.cuts(at(carrier, dim)):
             value = np.take(value, left.slots(at(carrier, dim)), dim)
-    for k, dim in enumerate(_addressed(node)):
-        part = value if node.op in ALONG else value[..., k]
+    if node.op in ALONG:
+        addressed = {int(node.attrs.get("axis", 0)) % (x.rank or 1): value}
+    else:
+        batch = int(node.attrs.get("batch_dims", 0))
+        addressed = {batch + k: value[..., k] for k in range(value.shape[-1])}
+    for dim, part in addressed.items():
         if left.cuts(at(x, dim)):
             part[...] = renumbered(part % (x.size(dim) or 1), left.slots(at(x, dim)))
     put_constant(model, node, 1, value)
