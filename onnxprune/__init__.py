@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         PassError,
         UsageError,
     )
+    from onnxprune.explained.explain import explain
+    from onnxprune.explained.explanation import Explanation
     from onnxprune.manager import PassManager
     from onnxprune.model import Model
     from onnxprune.passes import Analysis, Changed, Context, Pass, Unchanged
@@ -39,6 +41,7 @@ __all__ = [
     "BackendError",
     "Changed",
     "Context",
+    "Explanation",
     "Model",
     "ModelError",
     "OnnxPruneError",
@@ -56,6 +59,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "compress",
+    "explain",
     "silenced",
     "sweep",
 ]
@@ -65,6 +69,8 @@ _HOMES = {
     "compression": ("Result", "compress"),
     "data.preprocess": ("Preprocess",),
     "errors": ("BackendError", "ModelError", "OnnxPruneError", "PassContractError", "PassError", "UsageError"),
+    "explained.explain": ("explain",),
+    "explained.explanation": ("Explanation",),
     "manager": ("PassManager",),
     "model": ("Model",),
     "passes": ("Analysis", "Changed", "Context", "Pass", "Unchanged"),

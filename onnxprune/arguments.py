@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -12,6 +13,7 @@ from onnxprune.errors import UsageError, unknown
 __all__ = ["parse", "parser"]
 
 USAGE = "onnxprune MODEL --passes fold,prune:macs=50%% -o DIR [option ...]"
+FORMATS = ("text", "json", "dot", "svg")
 DESCRIPTION = "Make a neural network small and fast at the level of the ONNX graph."
 EPILOG = """\
 example:
@@ -29,6 +31,13 @@ sweep:
   what each costs and is worth. Nothing is compiled and no model is kept: each point names the --passes that give its
   very model. The exit code is 1 when no point reaches its goals (budgets, --max-drop).
 
+explanation:
+  onnxprune --explain models/digits_resnet.onnx
+  onnxprune --explain=/classifier/Gemm models/digits_resnet.onnx
+
+  lists the groups of channels that live or die together, and tells why a layer can or cannot be cut, with the way from
+  it to what is in the way.
+
 exit codes:
   0    done
   1    done and written, but a goal was missed: a budget, or --max-drop
@@ -45,7 +54,7 @@ exit codes:
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The arguments, as far as argparse can tell their sense; raises UsageError for the others."""
     accepted = parser()
-    args, strange = accepted.parse_known_args(argv)
+    args, strange = accepted.parse_known_args(_spelled_out(sys.argv[1:] if argv is None else argv))
     if options := [word for word in strange if word.startswith("-")]:
         known = [name for action in accepted._actions for name in action.option_strings]
         raise UsageError(unknown("option", options[0].partition("=")[0], known))
@@ -54,14 +63,35 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args.shapes = _unique(args.shapes)
     if args.list_passes or args.list_targets or args.help_pass or args.cmake_dir or args.version:
         return args
+    if args.format not in (None, *FORMATS):
+        raise UsageError(f"--format: {unknown('format', args.format, FORMATS)}")
     if not args.model:
         raise UsageError("there is no model: give the ONNX file to compress; --help tells more")
+    if args.explain is not None:
+        _check_alone(args, accepted.parse_args([]))
+        return args
+    if args.format:
+        raise UsageError("--format is that of an explanation; give --explain along with it")
     if args.sweep and (args.save_after or args.time_passes):
         option = "--save-after" if args.save_after else "--time-passes"
         raise UsageError(f"{option} tells of one run, and --sweep makes many; leave out one of both")
     if not args.output and not args.dry_run:
         raise UsageError("there is nowhere to write to: give -o DIR, or --dry-run to write nothing")
     return args
+
+
+def _spelled_out(words: Sequence[str]) -> list[str]:
+    """An --explain without a node takes none of the words that follow."""
+    return ["--explain=" if word == "--explain" else word for word in words]
+
+
+def _check_alone(args: argparse.Namespace, defaults: argparse.Namespace) -> None:
+    """Refuse what is of no use to an explanation."""
+    useful = ("model", "explain", "format", "output", "verbose", "quiet")
+    others = [name for name in vars(args) if name not in useful and getattr(args, name) != getattr(defaults, name)]
+    if others:
+        option = {"targets": "target", "shapes": "shape"}.get(others[0], others[0].replace("_", "-"))
+        raise UsageError(f"--explain tells of the model as it is, and --{option} of what to do with it; leave out one")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -82,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     made.add_argument("model", metavar="MODEL", nargs="?", help="the ONNX file to compress; it stays as it is")
-    for group in (_what, _data, _output, _checks, _information):
+    for group in (_what, _data, _output, _explanation, _checks, _information):
         group(made)
     return made
 
@@ -132,6 +162,14 @@ def _output(parser: argparse.ArgumentParser) -> None:
     loudness = group.add_mutually_exclusive_group()
     loudness.add_argument("-v", "--verbose", action="count", default=0, help="tell more; -vv tells everything")
     loudness.add_argument("-q", "--quiet", action="store_true", help="tell nothing but errors and missed goals")
+
+
+def _explanation(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("explanation (no --passes are needed)")
+    text = "tell which channels go together, and why some cannot; --explain=NODE: what is in the way of one operator"
+    group.add_argument("--explain", nargs="?", const="", metavar="NODE", help=text)
+    text = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]} (default: text), on standard output or in the file -o FILE"
+    group.add_argument("--format", metavar="FORM", help=text)
 
 
 def _checks(parser: argparse.ArgumentParser) -> None:

@@ -9,11 +9,13 @@ imported costs time: ``--help`` needs argparse alone, so everything else is impo
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["command", "main"]
 
 BUG = 70
+WIDTH = 100  # of an explanation that goes to no terminal
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -44,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 args = parse(argv)
                 loud = args.verbose > 0
                 with _logging(args.verbose):
-                    return _inform(args) if _asks(args) else _compress(args)
+                    return _work(args)
         except BaseException as error:
             if isinstance(error, SystemExit) and not caught:  # --help, or words that mean nothing
                 return int(error.code or 0)
@@ -72,6 +75,12 @@ def _verdict(error: BaseException, caught: Sequence[signal.Signals], loud: bool)
     return f"internal error: {type(error).__name__}: {error}; {way_out}", BUG
 
 
+def _work(args: Namespace) -> int:
+    if _asks(args):
+        return _inform(args)
+    return _compress(args) if args.explain is None else _explain(args)
+
+
 def _asks(args: Namespace) -> bool:
     return bool(args.version or args.list_passes or args.list_targets or args.help_pass or args.cmake_dir)
 
@@ -97,6 +106,26 @@ def _inform(args: Namespace) -> int:
         _print(options.help_text(registry.load(args.help_pass)))
     if args.cmake_dir:
         _print(f"{Path(__file__).parent / 'cmake'}\n")
+    return 0
+
+
+def _explain(args: Namespace) -> int:
+    """Print an explanation, or write it to a file."""
+    from onnxprune.explained.explain import explain
+    from onnxprune.output import check_file, spare, write_atomically
+
+    if args.output:
+        check_file(Path(args.output))
+        spare([args.model], [Path(args.output)])
+    found = explain(args.model, args.explain or None)
+    terminal = sys.stdout.isatty() and not args.output
+    width = shutil.get_terminal_size().columns if terminal else WIDTH
+    forms = {"json": found.to_json, "dot": found.to_dot, "svg": found.to_svg}
+    form = forms.get(args.format, partial(found.text, width, colour=terminal and "NO_COLOR" not in os.environ))
+    if args.output:
+        write_atomically(Path(args.output), form().encode())
+    else:
+        _print(form())
     return 0
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnxprune.axes.facts import axes
+from onnxprune.axes.facts import Fact, axes
 from onnxprune.axes.groups import Group, collect, settle
 from onnxprune.model import Model
 from onnxprune.node import Axis, Tensor
 from onnxprune.passes import Analysis, Context
 
-__all__ = ["ChannelGroups"]
+__all__ = ["ChannelGroups", "stated"]
 
 MOST = 2**18  # slots: an axis of more is no axis of channels, and is kept whole
 
@@ -21,13 +21,21 @@ class ChannelGroups(Analysis[tuple[Group, ...]]):
 
     def compute(self, model: Model, ctx: Context | None = None) -> tuple[Group, ...]:
         """State the facts of every node and settle them."""
-        facts = collect(model)
-        tensors = {t.name: t for node in model.nodes for t in node.tensors()}
-        tensors.update((t.name, t) for t in (*model.inputs, *model.outputs))
-        sizes = {axis: _slots(tensors[axis.tensor], axis) for fact in facts for axis in axes(fact)}
+        tensors = _tensors(model)
         order = {name: index for index, name in enumerate(tensors)}
-        groups = settle(facts, sizes, lambda axis: tensors[axis.tensor].constant)
+        groups = settle(*stated(model), lambda axis: tensors[axis.tensor].constant)
         return tuple(sorted(groups, key=lambda g: min((order[a.tensor], a.dim) for a in g.atoms)))
+
+
+def stated(model: Model) -> tuple[list[Fact], dict[Axis, int | None]]:
+    """All facts of a model, and the number of slots of every axis that they name, None where it is not fixed."""
+    facts, tensors = collect(model), _tensors(model)
+    return facts, {axis: _slots(tensors[axis.tensor], axis) for fact in facts for axis in axes(fact)}
+
+
+def _tensors(model: Model) -> dict[str, Tensor]:
+    tensors = {t.name: t for node in model.nodes for t in node.tensors()}
+    return tensors | {t.name: t for t in (*model.inputs, *model.outputs)}
 
 
 def _slots(tensor: Tensor, axis: Axis) -> int | None:

@@ -20,7 +20,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "operator": "the operator needs the axis whole",
         "unsupported": "the operator is known, but not in this form",
         "tie": "the sizes of what is tied do not match",
-        "approximate": "a cut would change more than the removed channels",
+        "approximate": "a cut changes more than the removed channels: it takes --calib to heal it, or approximate=yes",
         "recipe": "keep= or the prune spec asks for it",
         "align": "what may go is no multiple of align=",
         "floor": "so few channels stay in any case",
