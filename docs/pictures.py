@@ -120,7 +120,12 @@ def scaling(path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-PICTURES: dict[str, Callable[[Path], None]] = {"run": run, "healing": healing, "scaling": scaling}
+def explain(path: Path) -> None:
+    """The group of one operator, as --explain draws it."""
+    path.write_text(op.explain(ROOT / "models" / "digits_resnet.onnx", "/stem/Concat").to_svg(), encoding="utf-8")
+
+
+PICTURES: dict[str, Callable[[Path], None]] = {"explain": explain, "run": run, "healing": healing, "scaling": scaling}
 
 
 def main() -> None:

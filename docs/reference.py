@@ -16,6 +16,7 @@ import onnxprune
 from onnxprune import arguments, options, registry
 from onnxprune.axes import rules
 from onnxprune.backends.targets import load_target, target_names
+from onnxprune.explained.explanation import schema as explained
 from onnxprune.report import schema
 
 __all__ = ["pages", "write"]
@@ -50,6 +51,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "operators.md", operators()
     yield "targets.md", targets()
     yield "report.md", report()
+    yield "explanation.md", explanation()
     yield "python.md", python()
     yield "authors.md", authors()
 
@@ -157,29 +159,39 @@ def targets() -> str:
 def report() -> str:
     """The report's keys, from its JSON schema."""
     top = schema()
-    blocks = ["# Report", f"`report.json` holds what was done and what came of it. {top['description']}"]
-    for title, part in (("the report", top), *top["$defs"].items()):
+    return _keys("Report", f"`report.json` holds what was done and what came of it. {top['description']}", top)
+
+
+def explanation() -> str:
+    """The keys of an explanation, from its JSON schema."""
+    top = explained()
+    return _keys("Explanation", f"What `--explain --format=json` prints. {top['description']}", top)
+
+
+def _keys(name: str, text: str, top: Mapping[str, Any]) -> str:
+    blocks = [f"# {name}", text]
+    for title, part in ((f"the {name.lower()}", top), *top["$defs"].items()):
         if "properties" in part:
-            rows = [_key(key, each) for key, each in part["properties"].items()]
+            rows = [_key(key, each, top) for key, each in part["properties"].items()]
             blocks += [f"## {_title(title)}", "\n".join(["| key | value | meaning |", "|---|---|---|", *rows])]
     return "\n\n".join(blocks) + "\n"
 
 
-def _key(key: str, part: Mapping[str, Any]) -> str:
-    return f"| `{key}` | {_kind(part)} | {part.get('description', '')} |"
+def _key(key: str, part: Mapping[str, Any], top: Mapping[str, Any]) -> str:
+    return f"| `{key}` | {_kind(part, top)} | {part.get('description', '')} |"
 
 
-def _kind(part: Mapping[str, Any]) -> str:
+def _kind(part: Mapping[str, Any], top: Mapping[str, Any]) -> str:
     """The values that a part of the schema allows, in words."""
     if "$ref" in part:
         name = part["$ref"].rpartition("/")[2]
-        return f"[{name}](#{name})" if "properties" in schema()["$defs"][name] else str(name)
+        return f"[{name}](#{name})" if "properties" in top["$defs"][name] else str(name)
     if "oneOf" in part:
-        return " or ".join(map(_kind, part["oneOf"]))
+        return " or ".join(_kind(each, top) for each in part["oneOf"])
     if "const" in part or "enum" in part:
         return " or ".join(f"`{value}`" for value in part.get("enum", [part.get("const")]))
     if part.get("type") == "array":
-        return f"list of {_kind(part['items'])}"
+        return f"list of {_kind(part['items'], top)}"
     if "properties" in part:
         return f"object of {', '.join(f'`{key}`' for key in part['properties'])}"
     kinds = part.get("type", "any")

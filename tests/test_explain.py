@@ -16,6 +16,7 @@ import onnxprune as op
 from benchmarks.data import MODELS
 from onnxprune.axes.facts import Either, Tie
 from onnxprune.axes.linear import linear
+from onnxprune.axes.reasons import KINDS
 from onnxprune.axes.rules import facts_of
 from onnxprune.explained.explanation import schema
 from onnxprune.explained.picture import look
@@ -65,6 +66,8 @@ def test_a_shuffle_block_falls_into_atoms_of_several_channels() -> None:
 def test_heads_that_share_weights_are_in_one_group() -> None:
     found = {layer: g for g in op.explain(net(PYRAMID)).groups for layer in g.makes}
     assert found["Conv_6"].makes == ("Conv_6", "Conv_9")
+    assert found["Conv_6"].shared == {"tower": ("Conv_6", "Conv_9")}
+    assert found["Conv_4"].shared == {}
     assert found["Conv_4"].reads == ("Conv_6", "Conv_9")
     assert found["Conv_4"].makes == ("Conv_4", "Conv_5")
     assert [(b.kind, b.slots) for b in found["Conv_8"].blockers] == [("signature", 4)]
@@ -219,6 +222,12 @@ def test_a_person_reads_what_goes_and_what_is_in_the_way() -> None:
     assert any("a[1] → z[1]" in line and "Split Split_1" in line for line in lines)
 
 
+def test_a_person_reads_who_shares_a_weight() -> None:
+    assert "tower, the weight of Conv_6, Conv_9" in op.explain(net(PYRAMID)).text()
+    lines = op.explain(net(PYRAMID), "Conv_6").text().splitlines()
+    assert "  shares   tower, the weight of Conv_9 too" in lines
+
+
 @pytest.mark.parametrize("node", [None, "/stage2/stage2.0/body/body.0/Conv"])
 def test_lines_are_as_long_as_there_is_room(node: str | None) -> None:
     found = op.explain(MODELS / "digits_resnet.onnx", node)
@@ -277,3 +286,10 @@ def test_a_model_of_nothing_but_an_output_is_explained() -> None:
     assert found.groups == ()
     assert "0 groups of channels, 0 can be cut" in found.text()
     assert ElementTree.fromstring(found.to_svg()) is not None
+
+
+def test_the_page_lists_every_kind_of_reason() -> None:
+    page = (MODELS.parent / "docs" / "explain.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [f"| `{kind}` | {text} |" for kind, text in KINDS.items()]
+    assert all(kind in schema()["$defs"]["blocker"]["properties"]["kind"]["description"] for kind in list(KINDS)[:9])

@@ -71,6 +71,7 @@ def _channels(ground: Ground, group: Group, number: int) -> Channels:
         makes=_names(makes),
         reads=_names(reads),
         carries=tuple(carries),
+        shared=_shared(makes),
         axes={str(axis): len(slots) for axis, slots in group.atoms.items()},
         blockers=tuple(_blocker(reason, slots) for reason, slots in _held(group, widest).items()),
     )
@@ -78,6 +79,14 @@ def _channels(ground: Ground, group: Group, number: int) -> Channels:
 
 def _names(views: Iterable[Linear]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(view.node.name for view in views))
+
+
+def _shared(views: Iterable[Linear]) -> dict[str, tuple[str, ...]]:
+    """The weights that several layers make channels with, and those layers."""
+    readers: dict[str, list[Linear]] = {}
+    for view in views:
+        readers.setdefault(view.weight.name, []).append(view)
+    return {name: _names(held) for name, held in readers.items() if len(_names(held)) > 1}
 
 
 def _held(group: Group, axis: Axis) -> dict[Reason, int]:

@@ -30,7 +30,8 @@ class Channels:
     """A group: channels that layers ``make`` and ``read``, and that other operators ``carry``.
 
     ``channels`` are the slots of its widest layer, of which ``free`` can be cut. They go in ``atoms``, the smallest
-    sets that live or die together; ``axes`` gives the number of slots of every axis that takes part.
+    sets that live or die together; ``axes`` gives the number of slots of every axis that takes part, and ``shared``
+    the layers that make channels with one and the same weight.
     """
 
     group: int
@@ -40,6 +41,7 @@ class Channels:
     makes: tuple[str, ...]
     reads: tuple[str, ...]
     carries: tuple[str, ...]
+    shared: Mapping[str, tuple[str, ...]]
     axes: Mapping[str, int]
     blockers: tuple[Blocker, ...]
 

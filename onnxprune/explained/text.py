@@ -54,6 +54,7 @@ def _can_go(free: int, atoms: int) -> int:
 
 def _members(group: Channels) -> Table:
     lines = [("makes", Text(_list(group.makes))), ("reads", Text(_list(group.reads)))]
+    lines += [("shares", Text(f"{name}, the weight of {_list(layers)}")) for name, layers in group.shared.items()]
     if group.atoms != group.channels:
         lines.append(("atoms", Text(_atoms(group.channels, group.atoms))))
     said = dict.fromkeys(_short(blocker, group.channels) for blocker in group.blockers)
@@ -129,6 +130,9 @@ def _others(group: Channels, node: str) -> Table:
     for label, names in (("made by", made), ("read by", read)):
         if names:
             grid.add_row(label, _list(names))
+    for weight, layers in group.shared.items():
+        if node in layers:
+            grid.add_row("shares", f"{weight}, the weight of {_list([name for name in layers if name != node])} too")
     return grid
 
 
