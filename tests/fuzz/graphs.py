@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -22,6 +25,7 @@ from onnxprune.passes import Unchanged
 from onnxprune.recipe import Recipe
 from onnxprune.runtime import Session
 from passes.fold import Fold
+from passes.prune import PruneChannels
 
 PRUNED = 8  # one graph in so many goes through the passes as a whole
 HALF = 3e-2  # what folding may change where weights are stored in half precision
@@ -77,6 +81,8 @@ def examine(proto: onnx.ModelProto, seed: int) -> str:
             ).passes
             PassManager(passes).run(pruned, context(model), verify_each=True)
             assert_same_function(pruned, silenced(model, removed(pruned)), rtol)
+        with stage("replay"):
+            _assert_replayed(model, pruned)
     return "cut" if cuts else "whole"
 
 
@@ -87,6 +93,15 @@ def _cut(name: str, model: Model, start: Model, seed: int, rtol: float = RTOL) -
         assert_same_function(after, silenced(model, spec), rtol)
         _assert_stored_alike(after)
     return sum(len(gone) for dims in spec.values() for gone in dims.values())
+
+
+def _assert_replayed(model: Model, pruned: Model) -> None:
+    """What was removed, told to ``prune``, gives the same bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        (path := Path(folder, "prune.json")).write_text(json.dumps(removed(pruned)), encoding="utf-8")
+        again = model.copy()
+        PassManager((Fold(), PruneChannels(spec=path, heal="none"))).run(again, context(model))
+    assert again.fingerprint() == pruned.fingerprint(), "the prune spec gives another network"
 
 
 def _reads_the_file(model: Model, proto: onnx.ModelProto, seed: int) -> bool:
