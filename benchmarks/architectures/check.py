@@ -10,7 +10,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from fnmatch import fnmatch
 from functools import partial
@@ -44,6 +44,7 @@ ROOT = Path(__file__).parents[2]
 PASSES = "prune:ratio=50%:align=1:heal=none"
 SECONDS, GIB = 300, 14
 CONTROL = 100 * RTOL
+OWN = ("check.py", "comparison.py", "counted.py")
 
 
 def main(graphs: Path, results: Path, pattern: str = "*") -> None:
@@ -68,7 +69,7 @@ def kept(path: Path, results: Path) -> Path:
 def code() -> str:
     """A hash of all Python that decides what is cut and how it is compared."""
     digest = hashlib.sha256()
-    files = [*(ROOT / "onnxprune").rglob("*.py"), *(ROOT / "passes").rglob("*.py"), *Path(__file__).parent.glob("*.py")]
+    files = [*(ROOT / "onnxprune").rglob("*.py"), *(ROOT / "passes").rglob("*.py"), *map(Path(__file__).with_name, OWN)]
     for path in sorted(files):
         digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
@@ -163,15 +164,6 @@ def _judged(found: Mapping[str, float]) -> dict[str, str]:
     if found["control"] <= CONTROL:
         return {"status": "blind", "why": f"differs from the original by {found['control']:.2g} only"}
     return {"status": "equal", "why": ""}
-
-
-def reasons(results: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """The parameters that each reason holds back, over all results."""
-    found: dict[str, int] = {}
-    for result in results:
-        for size, _, why in result.get("skipped", ()):
-            found[why] = found.get(why, 0) + size
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 if __name__ == "__main__":
