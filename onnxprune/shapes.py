@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 
 from onnxprune.errors import ModelError, UsageError, unknown
-from onnxprune.node import Array, Shape
+from onnxprune.node import Array, Shape, Tensor
 from onnxprune.proto import propagated, shape_of, stripped
 from onnxprune.sizes import TWO_GB, weigh
 
 if TYPE_CHECKING:
     from onnxprune.model import Model
 
-__all__ = ["concrete", "fill_gaps", "input_shapes"]
+__all__ = ["concrete", "fill_gaps", "found_shapes", "input_shapes"]
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +102,18 @@ def concrete(model: Model, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, t
     gaps = [name for name in guess if not _fixed(known.get(name))]
     known |= {name: value.shape for name, value in _seen(proto, gaps).items()}
     return {name: tuple(d if isinstance(d, int) else 1 for d in known.get(name) or guess[name] or ()) for name in guess}
+
+
+def found_shapes(model: Model, tensors: Iterable[Tensor]) -> dict[str, Shape | None]:
+    """The shapes of tensors; what is neither fixed nor a symbol of the inputs is read off a run.
+
+    None where there can be none.
+    """
+    shapes, symbols = {t.name: t.shape for t in tensors}, {d for t in model.inputs for d in t.shape or ()} - {None}
+    known = [shape is not None and all(isinstance(d, int) or d in symbols for d in shape) for shape in shapes.values()]
+    gaps = [name for name, whole in zip(shapes, known, strict=True) if not whole]
+    seen = concrete(model, {}) if gaps else {}
+    return shapes | {name: seen[name] or None for name in gaps}
 
 
 def _fixed(shape: Shape | None) -> bool:

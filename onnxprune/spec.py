@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 from onnxprune.errors import UsageError, unknown
 from onnxprune.model import Model
+from onnxprune.node import Dim
+from onnxprune.shapes import found_shapes
 
 __all__ = ["Given", "Spec", "checked", "read"]
 
@@ -57,16 +59,18 @@ def checked(given: object, model: Model) -> dict[str, dict[int, list[int]]]:
     tensors = {t.name: t for node in model.nodes for t in node.tensors()}
     tensors |= {t.name: t for t in (*model.constants, *model.inputs, *model.outputs)}
     spec: dict[str, dict[int, list[int]]] = {}
-    for name, axes in _pairs(given, "the prune spec"):
-        if name not in tensors:
-            raise UsageError(unknown("tensor", name, tensors))
-        if (rank := tensors[name].rank) is None:
+    named = dict(_pairs(given, "the prune spec"))
+    if strange := [name for name in named if name not in tensors]:
+        raise UsageError(unknown("tensor", strange[0], tensors))
+    shapes = found_shapes(model, [tensors[name] for name in named])
+    for name, axes in named.items():
+        if (shape := shapes[name]) is None:
             raise UsageError(f"the axes of '{name}' are known at run time only; leave it out")
         for axis, slots in _pairs(axes, f"'{name}'"):
-            dim = _dim(name, axis, rank)
+            dim = _dim(name, axis, len(shape))
             if dim in spec.setdefault(name, {}):
                 raise UsageError(f"axis {dim} of '{name}' is there twice; name it once")
-            spec[name][dim] = _slots(f"{name}[{dim}]", tensors[name].size(dim), slots)
+            spec[name][dim] = _slots(f"{name}[{dim}]", shape[dim], slots)
     return spec
 
 
@@ -84,13 +88,13 @@ def _dim(name: str, axis: object, rank: int) -> int:
     return int(text)
 
 
-def _slots(where: str, size: int | None, given: object) -> list[int]:
+def _slots(where: str, size: Dim, given: object) -> list[int]:
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         raise UsageError(f"{where} has no list of slots; write {FORM}")
     slots = list(given)
     if wrong := [slot for slot in slots if isinstance(slot, bool) or not hasattr(slot, "__index__")]:
         raise UsageError(f"{where} cannot lose slot {wrong[0]!r}; slots are whole numbers")
-    if size is None:
+    if not isinstance(size, int):
         raise UsageError(f"the size of {where} is known at run time only; leave it out")
     if wrong := [slot for slot in slots if not 0 <= slot < size]:
         raise UsageError(f"{where} has no slot {wrong[0]}; its slots are 0 to {size - 1}")

@@ -65,7 +65,7 @@ def linear(node: Node) -> Linear | None:
     if node.domain or node.op not in OPERATORS or len(node.inputs) < 2:
         return None
     a, b, bias = node.input(0), node.input(1), node.input(2)
-    if a is None or b is None or a.fixed == b.fixed or None in (a.rank, b.rank):
+    if a is None or b is None or a.fixed == b.fixed:
         return None
     first = a.fixed  # the weight stands on the left
     x, weight = (b, a) if first else (a, b)

@@ -14,7 +14,8 @@ import numpy as np
 
 from onnxprune.axes.linear import linear
 from onnxprune.model import Model
-from onnxprune.node import Array, Axis, Node, Tensor
+from onnxprune.node import Array, Axis, Node, Shape, Tensor
+from onnxprune.shapes import found_shapes
 from onnxprune.spec import Given, Spec, read
 
 if TYPE_CHECKING:
@@ -63,12 +64,14 @@ def silenced(model: str | Path | onnx.ModelProto | Model, spec: Given) -> Model:
     gone = read(spec, result)
     roots = _roots(result)
     heard = {roots.get(name, name): gone[name] for name in gone}
+    read_by = [t for node in result.nodes for t in node.inputs if t is not None and roots.get(t.name, t.name) in heard]
+    shapes = found_shapes(result, read_by)
     for node in [node for node in result.nodes if WEIGHTY.search(node.op)]:
         if (view := linear(node)) is not None and view.weight.constant:
             _silence(result, view.read, gone)
         for index, tensor in enumerate(node.inputs):
             if tensor is not None and not tensor.constant and (name := roots.get(tensor.name, tensor.name)) in heard:
-                _mask(result, node, index, heard[name])
+                _mask(result, node, index, shapes[tensor.name] or (), heard[name])
     return result
 
 
@@ -89,11 +92,10 @@ def _silence(model: Model, read: Axis, gone: Spec) -> None:
         model.put(read.tensor, value)
 
 
-def _mask(model: Model, node: Node, index: int, gone: Mapping[int, Sequence[int]]) -> None:
+def _mask(model: Model, node: Node, index: int, shape: Shape, gone: Mapping[int, Sequence[int]]) -> None:
     """Let a node read zero in the removed slots of what is computed, whatever is computed there."""
     tensor = node.x(index)
-    sizes = [tensor.size(dim) if dim in gone else 1 for dim in range(tensor.rank or 0)]
-    keep = np.ones([size or 1 for size in sizes], bool)
+    keep = np.ones([size if dim in gone and isinstance(size, int) else 1 for dim, size in enumerate(shape)], bool)
     for dim, slots in gone.items():
         keep[_slots(keep.ndim, dim, slots)] = False
     mask, zero, quiet = (model.fresh_name(f"{tensor.name}_{what}") for what in ("kept", "zero", "silenced"))

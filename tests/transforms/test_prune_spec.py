@@ -8,8 +8,9 @@ import pytest
 from contexts import context
 from generator import random_model
 from nets import NETS, OPSETS
-from oracle import net
+from oracle import assert_different_function, assert_same_function, net, silenced
 
+from onnxprune import compress
 from onnxprune.axes.silencing import removed
 from onnxprune.constants import constants_behind
 from onnxprune.manager import PassManager
@@ -58,3 +59,14 @@ def test_a_scalar_bias_that_was_widened_is_not_listed() -> None:
     result = net(text)
     PIPELINE.run(result, context(net(text)))
     assert set(removed(result)) == {"w", "v"}
+
+
+def test_a_file_whose_shapes_only_a_run_tells_is_silenced_all_the_same() -> None:
+    """Folding finds the shapes that inference does not follow; the spec speaks of the file as it came."""
+    before = net("""(float[1,3,4,4] x) => (float[1,2,R,S] y) <float[8,3,1,1] w, float[2,8,1,1] v, int64 one = {1}>
+        { c = Conv(x, w)  s = Shape(c)  i = Abs(s)  r = Reshape(c, i)  y = Conv(r, v) }""")
+    assert before.tensor("r").shape is None
+    after = compress(before, passes="fold,prune:ratio=50%:align=1:heal=none").model
+    assert after.tensor("v").shape == (2, 4, 1, 1)
+    assert_same_function(after, silenced(before, removed(after)))
+    assert_different_function(after, before)
