@@ -50,6 +50,23 @@ def arg_max(node: Node) -> Facts:
     yield from (Tie(at(x, d), at(y, d if node.attrs.get("keepdims", 1) else p)) for p, d in enumerate(left))
 
 
+@rule("OneHot")
+def one_hot(node: Node) -> Facts:
+    """A new axis has a slot for every value that an index may have."""
+    x, y = node.x(), node.y()
+    new = int(node.attrs.get("axis", -1)) % (y.rank or 1)
+    yield Pin(at(y, new), f"made by {node.op} '{node.name}'")
+    left = [d for d in range(y.rank or 0) if d != new]
+    yield from (Tie(at(x, place), at(y, d)) for place, d in enumerate(left))
+
+
+@rule("CenterCropPad")
+def center_crop_pad(node: Node) -> Facts:
+    """The axes that are given sizes are cropped or padded."""
+    x = node.x()
+    yield from along(node, x, node.y(), map(int, node.attrs.get("axes", range(x.rank or 0))))
+
+
 @rule("Det", "com.microsoft.Inverse")
 def matrices(node: Node) -> Facts:
     """The last two axes are a matrix, all before them count matrices."""

@@ -18,7 +18,7 @@ STANDARD = {
     "how much it finds depends on the data": "NonMaxSuppression NonZero Unique",
     "it works on integers: quantise with QuantizeLinear and DequantizeLinear, or prune the model before": """
         ConvInteger MatMulInteger QLinearConv QLinearMatMul""",
-    "it has no rule yet": "CenterCropPad DeformConv OneHot",
+    "its kernel window is moved by offsets; it has no rule yet": "DeformConv",
     "its indices count across all channels": "MaxUnpool",
     "it makes its output from numbers, not from channels": """
         AffineGrid BlackmanWindow Constant EyeLike HammingWindow HannWindow ImageDecoder MelWeightMatrix""",
