@@ -105,13 +105,13 @@ def scaling(path: Path) -> None:
     axes = figure.subplots()
     for key, label, style in (
         ("total s", "from file to pruned file", "o-"),
-        ("prune s", "plan and cut (the pass)", "s-"),
+        ("prune s", "plan and cut", "s-"),
         ("groups s", "channel groups", "^-"),
     ):
         axes.loglog(nodes, [each[key] for each in rows], style, label=label)
     slope = rows[-1]["total s"] / nodes[-1]
     axes.loglog(nodes, [slope * count for count in nodes], ":", color="#9ca3af", label="proportional to the nodes")
-    axes.set(xlabel="nodes of the graph", ylabel="seconds")
+    axes.set(xlabel="nodes of the graph", ylabel="seconds of one processor")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(alpha=0.3)

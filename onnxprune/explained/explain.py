@@ -57,8 +57,8 @@ def _named(model: Model, name: str) -> Node:
 
 
 def _channels(ground: Ground, group: Group, number: int) -> Channels:
-    makes = [view for view in ground.layers if view.made in group.atoms]
-    reads = [view for view in ground.layers if view.read in group.atoms and view.made not in group.atoms]
+    makes = ground.made_in.get(group, [])
+    reads = [view for view in ground.read_in.get(group, []) if view.made not in group.atoms]
     widest = max((v.made if makes else v.read for v in makes or reads), key=lambda axis: len(group.atoms[axis]))
     named = {view.node.name for view in (*makes, *reads)}
     carries = [n.name for n in ground.users(group) if n.name not in named]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,6 +52,23 @@ class Ground:
     def makers(self) -> frozenset[Axis]:
         """The axes that make channels."""
         return frozenset(view.made for view in self.layers)
+
+    @cached_property
+    def made_in(self) -> dict[Group, list[Linear]]:
+        """The layers that make the channels of a group."""
+        return self._by_group((view.made, view) for view in self.layers)
+
+    @cached_property
+    def read_in(self) -> dict[Group, list[Linear]]:
+        """The layers that read them."""
+        return self._by_group((view.read, view) for view in self.layers)
+
+    def _by_group(self, places: Iterable[tuple[Axis, Linear]]) -> dict[Group, list[Linear]]:
+        found: dict[Group, list[Linear]] = {}
+        for axis, view in places:
+            if axis in self.home:
+                found.setdefault(self.home[axis], []).append(view)
+        return found
 
     @cached_property
     def _users(self) -> dict[str, list[tuple[int, Node]]]:
