@@ -191,12 +191,12 @@ def test_elements_that_are_placed_where_their_row_goes_are_cut_with_it(operator:
 
 def test_elements_that_are_placed_here_and_there_keep_what_they_are_placed_into() -> None:
     model = net(ELEMENTS.format("6,0,1,7,3,0,6,1,7,3", "ScatterElements", 1))
-    assert why(model, "w[1]") == "addressed slot by slot by ScatterElements 'ScatterElements_2'"
+    assert why(model, "w[1]") == "ScatterElements 'ScatterElements_2' places what is no function of its slots"
     assert why(model, "z[1]") is not None
     model = net("""(float[3,2] x) => (float[2,2] y) <float[8,3] w, float[2,3] z, float[2,8] v,
         int64[2,2,2] i = {0,0,1,1,1,0,0,1}>
         { d = MatMul(w, x)  u = MatMul(z, x)  s = ScatterND(d, i, u)  r = Relu(s)  y = MatMul(v, r) }""")
-    assert why(model, "w[0]") == "addressed slot by slot by ScatterND 'ScatterND_2'"
+    assert why(model, "w[0]") == "ScatterND 'ScatterND_2' places what is no function of its slots"
     assert why(model, "z[0]") is not None
 
 
@@ -213,7 +213,8 @@ def test_elements_that_are_gathered_by_rows_are_cut_exactly() -> None:
 
 
 def test_a_batch_is_gathered_from_row_by_row() -> None:
-    model = net("""(float[2,3] x) => (float[2,3,2] y) <float[3,8] w, int64[3] t = {0,4,2}, int64[2,3,1] i = {0,1,2,3,3,0},
+    model = net("""(float[2,3] x) => (float[2,3,2] y) <float[3,8] w, int64[3] t = {0,4,2}, int64[2,3,1] i =
+        {0,1,2,3,3,0},
         float[2,2] v> { a = MatMul(x, w)  b = Reshape(a, t)  g = GatherND<batch_dims=1>(b, i)  y = MatMul(g, v) }""")
     assert removal(model, "w[1]", 1) == {"v[0]": [1], "w[1]": [1, 3, 5, 7]}
     assert_cuts_are_exact(model)
