@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint zoo builds corpora operators fuzz faults large docs pictures bench models clean
+.PHONY: demo test lint architectures coverage zoo builds corpora operators fuzz faults large docs pictures bench models clean
 
 demo: .venv/.ready  ## compress a network that lies in the repository, into build/demo/
 	$(BIN)/onnxprune models/digits_resnet.onnx --passes fold,prune:macs=50% --calib models/digits.calib.npz \
@@ -21,6 +21,12 @@ faults: .venv/.ready  ## kill it, fill its disks, interrupt it: minutes
 
 zoo: .venv/.ready  ## the suite on the networks of ../shared/zoo, where they are
 	$(BIN)/pytest -m zoo
+
+architectures: .venv/.ready  ## the suite on the structures of torchvision's and timm's networks, all of them
+	$(BIN)/pytest -m architectures
+
+coverage: .venv/.ready  ## export, prune and compare them anew, beside the peers; hours, 30 GB, goes on where it stopped
+	$(BIN)/python -m benchmarks coverage --page docs/coverage.md -o build/coverage.json
 
 corpora: .venv/.ready  ## the suite on the backend cases of onnx, with counts
 	$(BIN)/pytest -m corpora tests/corpora

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 import tempfile
 import time
@@ -17,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
 from benchmarks.architectures.comparison import RTOL, Comparison
@@ -29,9 +29,9 @@ from onnxprune.errors import ModelError, OnnxPruneError
 from onnxprune.evaluate import Evaluator
 from onnxprune.executor import Serial
 from onnxprune.feeds import made_up
-from onnxprune.manager import PassManager, PassRecord
+from onnxprune.manager import PassManager, PassRecord, Skip
 from onnxprune.model import Model
-from onnxprune.node import Array
+from onnxprune.node import Array, Node
 from onnxprune.passes import Context
 from onnxprune.progress import Progress
 from onnxprune.recipe import Recipe
@@ -49,14 +49,15 @@ OWN = ("check.py", "comparison.py", "counted.py")
 
 def main(graphs: Path, results: Path, pattern: str = "*") -> None:
     """Check what is new, and say of each what came out."""
+    place = results / code()
+    place.mkdir(parents=True, exist_ok=True)
     for path in sorted(graphs.glob("*.onnx"), key=lambda path: path.stat().st_size):
-        if fnmatch(path.stem, pattern) and not (told := kept(path, results)).exists():
+        if fnmatch(path.stem, pattern) and not (told := place / f"{path.stem}.json").exists():
             start = time.perf_counter()
             found = isolated(partial(checked, path), SECONDS, GIB)
             if "error" in found:
                 found = {"status": "failed", "why": found["error"], "where": found.get("where", "")}
             found["seconds"] = round(time.perf_counter() - start, 1)
-            told.parent.mkdir(parents=True, exist_ok=True)
             told.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             print(f"{found['seconds']:6.1f} s  {path.stem}  {found['status']}  {found['why'][:200]}", flush=True)
 
@@ -114,15 +115,18 @@ def _facts(proto: onnx.ModelProto, model: Model, after: Model, record: PassRecor
     }
 
 
-def _weighed(model: Model, record: PassRecord) -> list[tuple[int, str, str]]:
-    """What was left, largest first: parameters of the node, its name and operator, the reason."""
-    known, found = {node.name: node for node in model.nodes}, []
-    for skip in record.skipped:
-        node = known.get(skip.where)
-        held = [t for t in (node.inputs if node is not None else ()) if t is not None and t.constant]
-        size = sum(int(np.prod([d for d in t.shape or () if isinstance(d, int)])) for t in held)
-        found.append((size, f"{node.op if node is not None else ''} {skip.where}", skip.why))
-    return sorted(found, reverse=True)
+def _weighed(model: Model, record: PassRecord) -> list[dict[str, Any]]:
+    """What was left, largest first: the layer, its parameters, why, and by what kind of operator."""
+    known = {node.name: node for node in model.nodes}
+    return sorted((_left(skip, known) for skip in record.skipped), key=lambda each: -int(each["parameters"]))
+
+
+def _left(skip: Skip, known: Mapping[str, Node]) -> dict[str, Any]:
+    layer, blamed = known.get(skip.where), known.get(skip.node or "")
+    held = [t for t in (layer.inputs if layer is not None else ()) if t is not None and t.constant]
+    size = sum(math.prod(d for d in t.shape or () if isinstance(d, int)) for t in held)
+    operator = blamed.op if blamed is not None else ""
+    return {"layer": skip.where, "parameters": size, "kind": skip.kind, "operator": operator, "why": skip.why}
 
 
 def _compared(proto: onnx.ModelProto, model: Model, after: Model, feeds: Mapping[str, Array]) -> dict[str, Any]:

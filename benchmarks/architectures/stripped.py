@@ -8,6 +8,7 @@ variances stay positive, and what was shared stays shared. Sizes, indices, masks
 
 from __future__ import annotations
 
+import json
 import lzma
 import sys
 import zlib
@@ -18,6 +19,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from benchmarks.architectures.counted import parameters
 from benchmarks.architectures.listed import graphs
 from onnxprune.node import Array
 
@@ -82,13 +84,16 @@ def _said(value: Array) -> str:
 
 
 def main(folder: Path, corpus: Path) -> None:
-    """Strip all graphs of the list that were exported."""
+    """Strip all graphs of the list that were exported; ``index.json`` tells their parameters."""
     corpus.mkdir(parents=True, exist_ok=True)
+    index = {}
     for graph in [each for each in graphs() if (folder / f"{each}.onnx").exists()]:
         proto = onnx.load(folder / f"{graph}.onnx")
+        index[str(graph)] = parameters(proto)
         strip(proto)
         packed = lzma.compress(proto.SerializeToString(deterministic=True), preset=9 | lzma.PRESET_EXTREME)
         (corpus / f"{graph}.onnx.xz").write_bytes(packed)
+    (corpus / "index.json").write_text(json.dumps(index, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
