@@ -6,14 +6,15 @@ import gc
 import multiprocessing
 import os
 import resource
-import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
 __all__ = ["isolated"]
 
+STDOUT = 1
 Work = Callable[[], Mapping[str, Any]]
 
 
@@ -21,7 +22,8 @@ def isolated(work: Work, seconds: float, gib: float) -> dict[str, Any]:
     """What the work returns; where it raises, dies or takes too long, why, under ``error``. It is forked off."""
     ours, theirs = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=_run, args=(work, gib, theirs))
-    process.start()
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of forks beside threads
+        process.start()
     theirs.close()
     try:
         found = ours.recv() if ours.poll(seconds) else {"error": f"no result within {seconds:g} s"}
@@ -36,7 +38,7 @@ def isolated(work: Work, seconds: float, gib: float) -> dict[str, Any]:
 
 def _run(work: Work, gib: float, told: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (int(gib * 2**30), int(gib * 2**30)))
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
     try:
         found = dict(work())
     except BaseException as error:  # a memory error, an exit: all are told
