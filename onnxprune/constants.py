@@ -13,10 +13,11 @@ from typing import TypeAlias
 import numpy as np
 import onnx
 
+from onnxprune.counted import shape_of
 from onnxprune.errors import ModelError
 from onnxprune.model import Model
 from onnxprune.node import RANDOM, Array, Node, Tensor
-from onnxprune.proto import propagated, shape_of, stripped
+from onnxprune.proto import propagated, stripped
 from onnxprune.runtime import Session
 from onnxprune.sizes import SMALL, TWO_GB, nbytes
 from onnxprune.spool import Weight, resting, stored

@@ -14,9 +14,10 @@ import onnx
 import onnx.version_converter
 from onnx import helper, numpy_helper
 
+from onnxprune.counted import shape_of
 from onnxprune.errors import ModelError, first_line
 from onnxprune.node import Array
-from onnxprune.proto import invalid, propagated, shape_of, stripped
+from onnxprune.proto import invalid, propagated, stripped
 from onnxprune.subgraphs import all_graphs, all_nodes, graphs_of
 from onnxprune.weights import array
 

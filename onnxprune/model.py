@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 import onnx
 
+from onnxprune.counted import shape_of
 from onnxprune.errors import ModelError
 from onnxprune.external import is_external
 from onnxprune.node import RANDOM, Array, Node, Tensor
 from onnxprune.normal import normalise
-from onnxprune.proto import infer, read, shape_of, write
+from onnxprune.proto import infer, read, write
 from onnxprune.provenance import Provenance
 from onnxprune.shapes import fill_gaps
 from onnxprune.sizes import TWO_GB, weigh

@@ -8,16 +8,16 @@ from typing import BinaryIO
 
 import onnx
 
+from onnxprune.counted import counted
 from onnxprune.errors import ModelError
 from onnxprune.external import entries, is_external, localise, place
-from onnxprune.node import Shape
 from onnxprune.output import staged, write_atomically
 from onnxprune.sizes import SMALL, TWO_GB, nbytes
 from onnxprune.subgraphs import all_nodes, inner_tensors
 from onnxprune.weights import array, raw
 from onnxprune.wire import wire
 
-__all__ = ["data_file", "infer", "invalid", "orphan", "propagated", "read", "shape_of", "stripped", "write"]
+__all__ = ["data_file", "infer", "invalid", "orphan", "propagated", "read", "stripped", "write"]
 
 LONG = 2**22  # elements of a vector
 COUNTS = tuple(getattr(onnx.TensorProto, kind) for kind in ("INT32", "INT64", "FLOAT", "DOUBLE"))  # of what may count
@@ -95,6 +95,16 @@ def invalid(error: Exception) -> ModelError:
 
 
 def _known(lean: onnx.ModelProto) -> onnx.GraphProto:
+    """Strict inference, as often as there are sizes that can be counted which it left open."""
+    known, told = _strictly(lean), {o.name for o in lean.graph.output}
+    while found := [info for info in counted(known) if info.name not in told]:
+        lean.graph.value_info.extend(found)
+        told.update(info.name for info in found)
+        known = _strictly(lean)
+    return known
+
+
+def _strictly(lean: onnx.ModelProto) -> onnx.GraphProto:
     """Strict inference; where it fails, again with defaults written out, of which onnx forgets some in functions."""
     try:
         return propagated(lean, check_type=True, strict_mode=True)
@@ -122,14 +132,6 @@ def _mentions(lean: onnx.ModelProto, size: int, values: bool = True) -> bool:
     infos = (v.type.tensor_type.shape.dim for v in (*graph.input, *graph.value_info, *graph.output))
     numbers = (array(t) for t in graph.initializer if t.data_type in COUNTS) if values else ()
     return any(len(d) == 1 and d[0].dim_value > size for d in infos) or any((abs(n) > size).any() for n in numbers)
-
-
-def shape_of(info: onnx.ValueInfoProto) -> Shape | None:
-    """The shape in a value info, None where the rank is unknown or the value is no tensor."""
-    if not info.type.HasField("tensor_type") or not info.type.tensor_type.HasField("shape"):
-        return None
-    dims = info.type.tensor_type.shape.dim
-    return tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in dims)
 
 
 def data_file(path: Path) -> Path:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
+from onnxprune.counted import shape_of
 from onnxprune.errors import ModelError, UsageError, unknown
 from onnxprune.node import Array, Shape, Tensor
-from onnxprune.proto import propagated, shape_of, stripped
+from onnxprune.proto import propagated, stripped
 from onnxprune.sizes import TWO_GB, weigh
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from onnx import TensorProto, helper, numpy_helper
 from oracle import assert_same_function, distance, feeds, net, net_proto, run
 
 from onnxprune.analyses.channels import ChannelGroups
+from onnxprune.counted import shape_of
 from onnxprune.errors import ModelError, UsageError
 from onnxprune.model import Model
 from onnxprune.node import Axis, Tensor
 from onnxprune.normal import OPSETS as SUPPORTED
-from onnxprune.proto import shape_of
 from onnxprune.shapes import concrete
 
 CHAIN = """(float[1,3,8,8] x) => (float[1,2,8,8] y) <float[4,3,3,3] w, float[4] b, float[2,4,1,1] v>
