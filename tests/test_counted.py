@@ -6,7 +6,6 @@ import pytest
 from cuts import assert_cuts_are_exact
 from oracle import net
 
-
 CONSTANTS = """<int64[1] zero = {0}, int64[2] two = {0, 1}, int64[1] rest = {-1}, int64[1] pair = {2},
     int64[2] swap = {2, -1}>"""
 
