@@ -42,6 +42,12 @@ class Model:
     file_sha256: str = ""  # of the file it was read from, if from one
 
     def __init__(self, proto: onnx.ModelProto) -> None:
+        own = onnx.ModelProto()
+        own.CopyFrom(proto)
+        self._take(own)
+
+    def _take(self, proto: onnx.ModelProto) -> None:
+        """Begin with a model that is nobody else's."""
         self.files = data_files(proto)
         proto = normalise(proto)
         graph = proto.graph
@@ -66,7 +72,8 @@ class Model:
         if isinstance(source, onnx.ModelProto):
             return cls(source)
         proto, digest = read(Path(source))
-        model = cls(proto)
+        model = cls.__new__(cls)
+        model._take(proto)
         model.file_sha256 = digest
         return model
 

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of the model in the one form that rules and passes see.
+    """The model in the one form that rules and passes see; it is changed in place, unless another is returned.
 
     Raises ModelError for what cannot be read, for an opset that is too new, for tensors that do not hold what they
     claim, and for external data whose folder is not known.
@@ -73,16 +73,14 @@ def normalise(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _without_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which local functions are inlined; one written for another opset stays, as an unknown operator."""
-    if proto.functions:
-        check_functions(proto)
-        try:
-            return onnx.inliner.inline_local_functions(proto)
-        except Exception as error:  # the inliner raises several unrelated types
-            raise ModelError(f"the model's local functions are invalid: {error}") from error
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    return copy
+    """The model with local functions inlined; one written for another opset stays, as an unknown operator."""
+    if not proto.functions:
+        return proto
+    check_functions(proto)
+    try:
+        return onnx.inliner.inline_local_functions(proto)
+    except Exception as error:  # the inliner raises several unrelated types
+        raise ModelError(f"the model's local functions are invalid: {error}") from error
 
 
 def _check_tensors(graph: onnx.GraphProto) -> None:

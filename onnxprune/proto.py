@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +11,7 @@ from onnxprune.counted import counted
 from onnxprune.errors import ModelError
 from onnxprune.external import entries, is_external, localise, place
 from onnxprune.output import staged, write_atomically
+from onnxprune.pieces import parsed
 from onnxprune.sizes import SMALL, TWO_GB, nbytes
 from onnxprune.subgraphs import all_nodes, inner_tensors
 from onnxprune.weights import array, raw
@@ -30,16 +30,14 @@ def read(path: Path) -> tuple[onnx.ModelProto, str]:
     Raises ModelError when the file is missing, empty, not a model, or its external data is not to be trusted.
     """
     try:
-        data = path.read_bytes()  # once: while a run goes on, the file may become another
+        with path.open("rb") as stream:
+            proto, digest = parsed(stream)  # in one go: while a run goes on, the file may become another
     except OSError as error:
         raise ModelError(f"cannot read model '{path}': {error.strerror or error}") from error
-    if not data:
-        raise ModelError(f"'{path}' is empty: not an ONNX model")
-    proto = onnx.ModelProto()
-    try:
-        proto.ParseFromString(data)
     except Exception as error:  # protobuf's DecodeError differs between its implementations
         raise ModelError(f"'{path}' is not an ONNX model (not a protobuf, or cut short): {error}") from error
+    if not proto.ListFields():  # ByteSize would write it all out
+        raise ModelError(f"'{path}' is empty: not an ONNX model")
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelError(f"'{path}' is not an ONNX model: it has no graph or no opset")
     for part in (proto.graph, *proto.functions):
@@ -47,7 +45,7 @@ def read(path: Path) -> tuple[onnx.ModelProto, str]:
             localise(tensor, path.parent)
     for tensor in filter(is_external, proto.graph.initializer):
         localise(tensor, path.parent)
-    return proto, hashlib.sha256(data).hexdigest()
+    return proto, digest
 
 
 def stripped(proto: onnx.ModelProto) -> onnx.ModelProto:
