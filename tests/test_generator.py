@@ -250,7 +250,7 @@ def test_every_rare_ingredient_and_opset_is_taken_somewhere(monkeypatch: pytest.
         for name, each in made.ingredients.items():
             counted = partial(count_and_make, taken, name, each.make)
             monkeypatch.setitem(made.ingredients, name, replace(each, make=counted))
-    opsets = {random_model(seed, rare=True).opset_import[0].version for seed in range(400)}
+    opsets = {random_model(seed, rare=True).opset_import[0].version for seed in range(800)}
     rare = {name for made in (table.blocks, table.activations, table.vectors, table.denses)
             for name, each in made.ingredients.items() if each.rare}  # fmt: skip
     assert rare <= taken.keys()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from . import barrier, bodies, mixing, ranks, shapes, storage  # their import registers what they hold
+# The import of these registers what they hold
+from . import barrier, bodies, indices, mixing, networks, ranks, shapes, storage
 from .builder import CHANNELS, Builder, Value
 from .conv import conv, window
 from .disguise import disguised
@@ -17,7 +18,7 @@ from .table import activations, blocks, denses, vectors
 
 __all__ = ["INGREDIENTS", "random_feeds", "random_model"]
 
-INGREDIENTS = (barrier, bodies, mixing, ranks, shapes, storage)
+INGREDIENTS = (barrier, bodies, indices, mixing, networks, ranks, shapes, storage)
 
 
 def random_model(seed: int, rare: bool = False) -> onnx.ModelProto:
