@@ -147,10 +147,11 @@ def test_what_overflows_in_a_silenced_channel_is_not_seen() -> None:
 
 def test_a_reader_of_a_copy_is_told_from_the_name_of_what_is_copied_and_the_other_way_round() -> None:
     """A pass may have removed the copying."""
-    text = "float[4,6] v | d = Dropout(r)  i = Identity(d)  t = Transpose(v)  y = MatMul(i, t)"
+    copies = "d = Dropout(r)  i = Identity(d)  c = Cast<to=1>(i)"
+    text = f"float[4,6] v | {copies}  t = Transpose(v)  y = MatMul(c, t)"
     declared, _, nodes = text.partition("|")
     model = net(DENSE.format(declared, nodes))
-    quiet = [onnxprune.silenced(model, {name: {1: GONE}}) for name in ("r", "d", "i")]
+    quiet = [onnxprune.silenced(model, {name: {1: GONE}}) for name in ("r", "d", "i", "c")]
     assert_different_function(quiet[0], model)
     for each in quiet[1:]:
         assert_same_function(each, quiet[0])

@@ -79,9 +79,15 @@ def _roots(model: Model) -> dict[str, str]:
     """The tensor of which another is but a name: a pass may have removed the operator between the two."""
     roots: dict[str, str] = {}
     for node in model.nodes:
-        if node.op in ("Identity", "Dropout") and not node.domain and node.outputs[0] is not None:
+        if _renames(node):
             roots[node.y().name] = roots.get(node.x().name, node.x().name)
     return roots
+
+
+def _renames(node: Node) -> bool:
+    if node.domain or node.outputs[0] is None:
+        return False
+    return node.op in ("Identity", "Dropout") or (node.op == "Cast" and None is not node.x().dtype == node.y().dtype)
 
 
 def _silence(model: Model, read: Axis, gone: Spec) -> None:
