@@ -64,8 +64,9 @@ def overwrite(model: Model, source: str, sizes: Sequence[int | None], name: str)
     parts, start = [], 0
     for known, run in groupby(sizes, key=lambda size: size is not None):
         held = list(run)
-        parts.append(_constant(model, name, held) if known else _part(model, source, start, start + len(held), name))
-        start += len(held)
+        end = start + len(held)
+        parts.append(_constant(model, name, held) if known else _part(model, source, range(start, end), name))
+        start = end
     model.insert("Concat", parts, [name], name=name, axis=0)
 
 
@@ -75,9 +76,8 @@ def _constant(model: Model, stem: str, sizes: Sequence[int | None]) -> str:
     return name
 
 
-def _part(model: Model, source: str, start: int, end: int, stem: str) -> str:
-    """Elements ``start`` to ``end`` of a shape."""
-    bounds = [_constant(model, stem, [bound]) for bound in (start, end)]
-    name = model.fresh_name(f"{stem}_kept")
-    model.insert("Slice", [source, *bounds], [name], name=name)
+def _part(model: Model, source: str, places: Sequence[int], stem: str) -> str:
+    """Some elements of a shape, by Gather: a Slice would be written otherwise before opset 10."""
+    index, name = _constant(model, stem, places), model.fresh_name(f"{stem}_kept")
+    model.insert("Gather", [source, index], [name], name=name)
     return name

@@ -89,6 +89,12 @@ def test_a_part_of_a_shape_is_held_where_it_has_the_channels(form: str, cut: boo
     assert [node.op for node in after.nodes if node.y().name == "z"] == ["Concat" if cut else "Shape"]
 
 
+@pytest.mark.parametrize("opset", [8, 9, 11, 13])
+def test_sizes_are_written_in_the_form_of_the_opset(opset: int) -> None:
+    model = shaped(IMAGE, "k = Cast<to=1>(c)  q = Sqrt(k)  u = Div(r, q)  e = Expand(u, s)", "Conv(e, v)", opset)
+    assert_cuts_are_exact(model)
+
+
 def test_the_number_of_elements_is_part_of_the_function() -> None:
     model = shaped(IMAGE, "k = Size(r)  q = Cast<to=1>(k)  u = Div(r, q)", "Conv(u, v)")
     assert why(model, "w[0]") == "Size 'Size_7': the number of elements is part of the function"
