@@ -16,7 +16,7 @@ READ = "".join(f"  {name} = Gather(s, o{dim})" for dim, name in enumerate(("n", 
 SHAPED = """(float[{}] x) => (float[{}] y) <float[6,3,1,1] w, float[2,6,1,1] v, float[96,5] f, float[6] six{}>
     {{ a = Conv(x, w)  r = Relu(a)  s = Shape(r){}  {}  y = {} }}"""
 IMAGE = ("N,3,H,W", "N,2,A,B")
-FLAT = ("2,3,4,4", "2,5")
+FLAT = ("N,3,4,4", "N,5")
 
 
 def shaped(sides: tuple[str, str], body: str, end: str, opset: int = 17) -> Model:
