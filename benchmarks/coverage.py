@@ -1,7 +1,7 @@
 """How much of real architectures is pruned, whether it is right, and what Torch-Pruning and onnxsim do with them.
 
 Networks of torchvision and timm with random weights (``architectures/listed.py`` is the list, and says how the settings
-are chosen) are exported, pruned with ``ratio=50%``, run in onnxruntime as they are and optimised, and held against the
+are chosen) are exported, pruned with ``ratio=50%`` (after ``fold``, and without), run in onnxruntime as they are and optimised, and held against the
 original in which the removed channels are silenced. The peers get the same networks and the same ratio. The networks
 of ../shared/zoo are added where they are.
 
@@ -100,7 +100,8 @@ def _by_network(checked: list[tuple[str, str, Mapping[str, Any]]]) -> dict[str, 
 
 def _row(network: str, verdicts: Mapping[str, Mapping[str, Any]], peers: Path) -> dict[str, Any]:
     """What is removed: by us the least over the graphs, by onnxsim the most of those that run afterwards."""
-    ours = [1 - each["left"] / each["parameters"] for each in verdicts.values() if "left" in each]
+    told = [each for each in verdicts.values() if "left" in each]
+    loose = [1 - each.get("approximate_left", each["left"]) / each["parameters"] for each in told]
     sims = [_told(peers / f"onnxsim.{network}-{setting}.json") for setting in verdicts]
     valid = [each["removed"] for each in sims if each.get("invalid") == ""]
     return {
@@ -108,8 +109,9 @@ def _row(network: str, verdicts: Mapping[str, Mapping[str, Any]], peers: Path) -
         "graphs": len(verdicts),
         "equal": sum(each["status"] == "equal" for each in verdicts.values()),
         "others": ", ".join(sorted({each["status"] for each in verdicts.values()} - {"equal"})),
-        "removed": min(ours, default=None),
-        "MACs left": max((each["macs_left"] for each in verdicts.values() if "left" in each), default=None),
+        "removed": min((1 - each["left"] / each["parameters"] for each in told), default=None),
+        "approximate": min(loose, default=None),
+        "MACs left": max((each["macs_left"] for each in told), default=None),
         "Torch-Pruning": _told(peers / f"torch-pruning.{network}.json").get("removed"),
         "onnxsim": max(valid, default=None),
         "onnxsim runs": f"{len(valid)} of {sum(map(bool, sims))}" if any(sims) else "",

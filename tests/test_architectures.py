@@ -13,7 +13,7 @@ import pytest
 from oracle import net_proto
 
 from benchmarks.architectures import stripped
-from benchmarks.architectures.check import PASSES, verdict
+from benchmarks.architectures.check import FOLDED, PLAIN, verdict
 from benchmarks.architectures.comparison import RTOL, Comparison
 from benchmarks.architectures.isolated import isolated
 from benchmarks.architectures.listed import NETWORKS, SETTINGS, graphs
@@ -23,20 +23,25 @@ INDEX: dict[str, int] = json.loads((FOLDER / "index.json").read_text(encoding="u
 SMALL = 2_800_000  # parameters of the graphs that every run checks
 
 
+folded_or_not = pytest.mark.parametrize("passes", [PLAIN, FOLDED], ids=["plain", "folded"])
+
+
+@folded_or_not
 @pytest.mark.parametrize("name", [name for name, parameters in INDEX.items() if parameters <= SMALL])
-def test_a_small_architecture_pruned_by_half_is_its_silenced_original(name: str) -> None:
-    check(name)
+def test_a_small_architecture_pruned_by_half_is_its_silenced_original(name: str, passes: str) -> None:
+    check(name, passes)
 
 
 @pytest.mark.architectures
+@folded_or_not
 @pytest.mark.parametrize("name", [name for name, parameters in INDEX.items() if parameters > SMALL])
-def test_an_architecture_pruned_by_half_is_its_silenced_original(name: str) -> None:
-    check(name)
+def test_an_architecture_pruned_by_half_is_its_silenced_original(name: str, passes: str) -> None:
+    check(name, passes)
 
 
-def check(name: str) -> None:
+def check(name: str, passes: str) -> None:
     """A network of which nothing can go must say why, of every layer."""
-    found = verdict(stripped.loaded(FOLDER / f"{name}.onnx.xz"))
+    found = verdict(stripped.loaded(FOLDER / f"{name}.onnx.xz"), passes)
     assert found["status"] in ("equal", "whole"), found["why"]
     assert found["status"] == "equal" or found["skipped"]
     assert all(layer["why"] for layer in found["skipped"])
@@ -80,7 +85,7 @@ def test_a_stripped_graph_is_filled_with_weights_of_the_same_kind() -> None:
         assert value.min() * (1 - 1e-3) - 1e-3 <= after[name].min() <= after[name].max() <= value.max() * (1 + 1e-3)
         assert after[name].std() == pytest.approx(value.std(), rel=0.5)
     assert [list(node.input) for node in proto.graph.node] == [list(node.input) for node in other.graph.node]
-    assert verdict(proto)["status"] == "equal"
+    assert verdict(proto, PLAIN)["status"] == "equal"
 
 
 SELECTS = """(float[1,6] x) => (float[2,4] y, float[1,2] best)
@@ -123,11 +128,10 @@ def test_a_difference_before_and_behind_a_selection_is_seen(weight: str) -> None
 def test_a_graph_that_cannot_be_read_is_refused_and_one_of_which_nothing_can_go_is_whole() -> None:
     odd = net_proto("(float[1,4] x) => (float[1,4] y) { y = Softmax(x) }")
     odd.graph.node[0].op_type = "NoSuchOperator"
-    assert verdict(odd)["status"] == "refused"
-    whole = verdict(net_proto("(float[1,4] x) => (float[1,5] y) <float[4,5] w> { y = MatMul(x, w) }"))
+    assert verdict(odd, PLAIN)["status"] == "refused"
+    whole = verdict(net_proto("(float[1,4] x) => (float[1,5] y) <float[4,5] w> { y = MatMul(x, w) }"), PLAIN)
     assert whole["status"] == "whole"
     assert [(layer["parameters"], layer["kind"]) for layer in whole["skipped"]] == [(20, "signature")]
-    assert PASSES.startswith("prune:ratio=50%")
 
 
 def test_work_that_raises_dies_or_takes_too_long_is_told_of() -> None:

@@ -73,7 +73,7 @@ class Comparison:
         """The graph that reads its selections as inputs; the outputs that these are need no comparison."""
         made = {name for node in proto.graph.node for name in node.output} - self.selected.keys()
         fed = _showing(proto, [n for n in dict.fromkeys((*self.outputs, *self.before)) if n in made])
-        for node in _selecting(fed):
+        for node in [each for each in _selecting(fed) if self.selected.keys() & set(each.output)]:
             fed.graph.node.remove(node)
         for name, value in self.selected.items():
             kind = helper.np_dtype_to_tensor_dtype(value.dtype)

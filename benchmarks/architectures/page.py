@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.architectures.check import STATUSES
 from benchmarks.architectures.listed import SETTINGS
 from onnxprune.axes.reasons import KINDS
 
@@ -15,8 +16,8 @@ HEAD = """\
 # Architectures
 
 Networks of torchvision and timm, with random weights, written by both exporters of PyTorch at several opsets, and real
-ones: each is pruned with `prune:ratio=50%:align=1:heal=none`, run in onnxruntime as it is and optimised, and held
-against the original in which the removed channels are silenced. This page is written by `make coverage`
+ones: each is pruned with `prune:ratio=50%:align=1:heal=none`, with and without `fold` before it, run in onnxruntime as
+it is and optimised, and held against the original in which the removed channels are silenced. This page is written by `make coverage`
 ([benchmarks/coverage.py](../benchmarks/coverage.py)); none of its figures is typed by hand. The structures of the
 graphs lie in [tests/architectures](../tests/architectures), and are checked by the tests.
 """
@@ -30,7 +31,8 @@ comparison that proves nothing, *failed* is wrong.
 REMOVED = """
 ## Parameters removed
 
-By onnxprune the least over all graphs of a network. Torch-Pruning prunes the PyTorch module, all but the layers that
+By onnxprune, with `fold`, the least over all graphs of a network; *approximate* is the same with `approximate=yes`,
+which cuts through LayerNormalization and its like, and is no longer equal. Torch-Pruning prunes the PyTorch module, all but the layers that
 make the outputs; – is where it raises or takes over four minutes. onnxsim prunes the graphs: the most of those that run
 afterwards, and how many these are.
 """
@@ -39,7 +41,6 @@ REASONS = """
 
 The reasons given for layers that keep their channels, by the parameters of these layers over all graphs.
 """
-STATUSES = ("equal", "whole", "refused", "blind", "failed")
 MOST = 15  # reasons
 
 Checked = Sequence[tuple[str, str, Mapping[str, Any]]]
@@ -74,12 +75,12 @@ def _removed(rows: Sequence[Mapping[str, Any]]) -> str:
         [
             f"`{row['network']}`",
             f"{row['equal']} of {row['graphs']}",
-            *map(_share, (row["removed"], row["MACs left"], row["Torch-Pruning"], row["onnxsim"])),
+            *(_share(row[name]) for name in ("removed", "approximate", "MACs left", "Torch-Pruning", "onnxsim")),
             row["onnxsim runs"],
         ]
         for row in sorted(rows, key=lambda row: str(row["network"]))
     ]
-    head = ["network", "equal", "onnxprune", "MACs left", "Torch-Pruning", "onnxsim", "of which run"]
+    head = ["network", "equal", "onnxprune", "approximate", "MACs left", "Torch-Pruning", "onnxsim", "of which run"]
     return _table(head, lines)
 
 
