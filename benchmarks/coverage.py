@@ -1,9 +1,9 @@
 """How much of real architectures is pruned, whether it is right, and what Torch-Pruning and onnxsim do with them.
 
 Networks of torchvision and timm with random weights (``architectures/listed.py`` is the list, and says how the settings
-are chosen) are exported, pruned with ``ratio=50%`` (after ``fold``, and without), run in onnxruntime as they are and optimised, and held against the
-original in which the removed channels are silenced. The peers get the same networks and the same ratio. The networks
-of ../shared/zoo are added where they are.
+are chosen) are exported, pruned with ``ratio=50%`` (after ``fold``, and without), run in onnxruntime as they are and
+optimised, and held against the original in which the removed channels are silenced. The peers get the same networks and
+the same ratio. The networks of ../shared/zoo are added where they are.
 
 Exports and peers run in an environment of their own. All that was found is kept in a folder: a run that was stopped
 goes on, and one with other code checks the same graphs anew.

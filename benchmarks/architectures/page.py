@@ -17,9 +17,9 @@ HEAD = """\
 
 Networks of torchvision and timm, with random weights, written by both exporters of PyTorch at several opsets, and real
 ones: each is pruned with `prune:ratio=50%:align=1:heal=none`, with and without `fold` before it, run in onnxruntime as
-it is and optimised, and held against the original in which the removed channels are silenced. This page is written by `make coverage`
-([benchmarks/coverage.py](../benchmarks/coverage.py)); none of its figures is typed by hand. The structures of the
-graphs lie in [tests/architectures](../tests/architectures), and are checked by the tests.
+it is and optimised, and held against the original in which the removed channels are silenced. This page is written by
+`make coverage` ([benchmarks/coverage.py](../benchmarks/coverage.py)); none of its figures is typed by hand. The
+structures of the graphs lie in [tests/architectures](../tests/architectures), and are checked by the tests.
 """
 VERDICTS = """
 ## Verdicts
@@ -32,9 +32,9 @@ REMOVED = """
 ## Parameters removed
 
 By onnxprune, with `fold`, the least over all graphs of a network; *approximate* is the same with `approximate=yes`,
-which cuts through LayerNormalization and its like, and is no longer equal. Torch-Pruning prunes the PyTorch module, all but the layers that
-make the outputs; – is where it raises or takes over four minutes. onnxsim prunes the graphs: the most of those that run
-afterwards, and how many these are.
+which cuts through LayerNormalization and its like, and is no longer equal. Torch-Pruning prunes the PyTorch module, all
+but the layers that make the outputs; – is where it raises or takes over four minutes. onnxsim prunes the graphs: the
+most of those that run afterwards, and how many these are.
 """
 REASONS = """
 ## What stays, and why
