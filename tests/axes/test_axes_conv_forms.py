@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cuts import assert_cuts_are_exact, cut_at, group, removal, why
 from oracle import net
+
+from onnxprune.axes.facts import Pin
+from onnxprune.axes.rules import facts_of
 
 FORMS = {
     "1-D": """(float[2,3,9] x) => (float[2,2,7] y) <float[6,3,3] w, float[6] b, float[2,6,1] v>
@@ -94,3 +99,11 @@ def test_a_convolution_whose_groups_do_not_fit_is_left_alone() -> None:
     model.set_attribute(node, "group", 2)
     assert (why(model, "g[0]") or "").endswith("9 kernels cannot be shared out among 2 groups")
     assert np.array_equal(group(model, "g[0]").free, [])
+
+
+def test_a_transposed_convolution_whose_groups_do_not_fit_is_left_alone() -> None:
+    (node,) = (node for node in net(FORMS["transposed, grouped"]).nodes if node.op == "ConvTranspose")
+    found = facts_of(replace(node, attrs={**node.attrs, "group": 4}))
+    assert {f.why for f in found if isinstance(f, Pin)} == {
+        f"ConvTranspose '{node.name}': 6 channels cannot be shared out among 4 groups"
+    }

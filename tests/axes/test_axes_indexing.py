@@ -6,8 +6,10 @@ import pytest
 from cuts import assert_cuts_are_exact, cut_at, removal, why
 from oracle import assert_same_function, net, silenced
 
+from onnxprune.axes.facts import Pin, Tie
+from onnxprune.axes.rules import facts_of
 from onnxprune.model import Model
-from onnxprune.node import Node
+from onnxprune.node import Axis, Node
 
 FULL = "(float[2,3,4,4] x) => (float[2,2,4,4] y) <float[8,3,1,1] w, float[2,{},1,1] v, float[2,8,1,1] u, {}>" + (
     " {{ a = Conv(x, w)  b = {}  m = Conv(b, v)  n = Conv(a, u)  y = Add(m, n) }}"
@@ -247,3 +249,26 @@ def test_a_gather_that_changes_the_rank_passes_the_other_axes(index: str) -> Non
     model = net(f"""(float[2,3,4] x) => (float[] y) <float[6,3,1] w, {index}>
         {{ a = Conv(x, w)  y = Gather<axis=1>(a, i) }}""")
     assert why(model, "w[0]") == "indexed by Gather 'Gather_1'"
+
+
+def test_a_slice_with_bounds_of_run_time_pins_its_own_axes_alone() -> None:
+    (node,) = net("""(float[2,3,4] x, int64[1] s) => (float[2,3,A] y) <int64[1] e = {9}, int64[1] ax = {-1}>
+        { y = Slice(x, s, e, ax) }""").nodes
+    reason = "sliced by Slice 'Slice_0', with bounds or a size that are known at run time only"
+    assert list(facts_of(node))[:4] == [
+        *(Tie(Axis("x", d), Axis("y", d)) for d in (0, 1)),
+        *(Pin(Axis(name, 2), reason) for name in "xy"),
+    ]
+
+
+def test_an_axis_that_is_padded_without_a_known_size_stays_and_channels_pass() -> None:
+    model = net("""(float[2,3,H,4] x) => (float[2,2,A,4] y) <float[6,3,1,1] w, int64[8] p = {0,0,1,0,0,0,1,0},
+        float[2,6,1,1] v> { a = Conv(x, w)  b = Pad(a, p)  y = Conv(b, v) }""")
+    assert removal(model, "w[0]", 2) == {"v[1]": [2], "w[0]": [2]}
+    assert_cuts_are_exact(model)
+
+
+def test_what_is_too_large_to_follow_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxprune.axes.movement.MOST", 10)
+    model = net(PLACED.format("int64[5,1] i = {6,0,1,-1,3}", "ScatterND(d, i, u)").replace(",N]", ",4]"))
+    assert (why(model, "w[0]") or "").endswith("over 10 elements are too many to follow")

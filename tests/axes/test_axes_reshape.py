@@ -264,3 +264,9 @@ def test_sizes_that_may_be_zero_are_written_out_all_the_same() -> None:
         x = {"x": np.random.default_rng(0).normal(size=(batch, 3, 2, 2)).astype(np.float32)}
         (got,), (want,) = run(after, x), run(silenced(model, spec), x)
         np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_a_regrouping_that_is_too_large_to_follow_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxprune.axes.families.reshape.MOST", 10)
+    pins = [Pin(Axis(name, d), "regrouped by Reshape 'Reshape_0'") for name in "xy" for d in (1, 2)]
+    assert flat("2,4,6", "2,2,12") == [Tie(Axis("x", 0), Axis("y", 0)), *pins]
