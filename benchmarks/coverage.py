@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -56,7 +57,7 @@ def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     checked = list(_checked(exported, results, args.graphs))
     rows = sorted((_row(name, found, peers) for name, found in _by_network(checked).items()), key=_removed)
     if args.page is not None:
-        args.page.write_text(page(checked, rows), encoding="utf-8")
+        args.page.write_text(page(checked, rows, _unwritten(exported, args.graphs)), encoding="utf-8")
     yield from rows
 
 
@@ -85,6 +86,13 @@ def _checked(exported: Path, results: Path, pattern: str) -> Iterator[tuple[str,
     for path in sorted(ZOO.glob("*.onnx")):
         if fnmatch(path.stem, pattern):
             yield f"zoo.{path.stem}", "as it is", _told(kept(path, results))
+
+
+def _unwritten(exported: Path, pattern: str) -> dict[str, str]:
+    """The graphs that the exporter did not write, with the first sentence of its reason."""
+    names = [str(graph) for graph in graphs() if fnmatch(str(graph), pattern)]
+    told = {name: _told(exported / f"{name}.json").get("error", "") for name in names}
+    return {name: re.split(r"\. |\n", why)[0] for name, why in told.items() if why}
 
 
 def _told(path: Path) -> dict[str, Any]:

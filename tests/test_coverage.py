@@ -44,6 +44,8 @@ def test_results_become_rows_and_a_page(
     monkeypatch.setattr(coverage, "_run", lambda python, script, *folders, pattern: asked.append((str(python), script)))
     check.main(kept / "graphs", kept / "results")
     assert capsys.readouterr().out.count("equal") == len(GRAPHS)
+    lost = "torchvision.resnet50-dynamo18-shared"
+    (kept / "graphs" / f"{lost}.json").write_text(json.dumps({"error": "NoWay: no such operator. Please ask"}))
     [row] = coverage.main(given(kept, "--page", str(kept / "page.md")))
     assert (row["network"], row["graphs"], row["equal"], row["others"]) == ("torchvision.resnet18", 2, 2, "")
     assert row["removed"] == pytest.approx(1 - (4 * 27 + 4 + 5 * 4) / (8 * 27 + 8 + 5 * 8))
@@ -52,6 +54,7 @@ def test_results_become_rows_and_a_page(
     text = (kept / "page.md").read_text(encoding="utf-8")
     assert "| `torchvision.resnet18` | 2 of 2 | 50.0% |" in text
     assert "| **all** | 2 | 0 | 0 | 0 | 0 |" in text
+    assert f"- `{lost}`: NoWay: no such operator\n" in text
     assert "| `signature`: a graph input or output" in text
 
 

@@ -41,14 +41,21 @@ REASONS = """
 
 The reasons given for layers that keep their channels, by the parameters of these layers over all graphs.
 """
+UNWRITTEN = """
+## Not exported
+
+What PyTorch itself does not write, by its own words; these graphs of the list are missing above.
+"""
 MOST = 15  # reasons
 
 Checked = Sequence[tuple[str, str, Mapping[str, Any]]]
 
 
-def page(checked: Checked, rows: Sequence[Mapping[str, Any]]) -> str:
+def page(checked: Checked, rows: Sequence[Mapping[str, Any]], unwritten: Mapping[str, str]) -> str:
     """Markdown: how many graphs of each setting are right, what was removed of every network, and why no more."""
     parts = [HEAD, VERDICTS, _verdicts(checked), _others(checked), REMOVED, _removed(rows), REASONS, _reasons(checked)]
+    if unwritten:
+        parts += [UNWRITTEN, "\n".join([*(f"- `{name}`: {why}" for name, why in unwritten.items()), ""])]
     return "\n".join(filter(None, parts))
 
 
