@@ -67,9 +67,9 @@ def _fold_constants(model: Model) -> int:
     values = constant_values(model)
     staying = [n for n in model.nodes if any(t is not None and t.name not in values for t in n.outputs)]
     read = {t.name for n in staying for t in (*n.inputs, *n.captures) if t is not None}
-    behind = constants_behind(model)
+    behind, matrices = constants_behind(model), {t.name for t in model.constants if (t.rank or 0) > 1}
     weights = [n.x(1).name for n in staying if n.op in OPERATORS and not n.domain and n.x(1).name in behind]
-    uses = Counter(source for name in weights for source in behind[name])
+    uses = Counter(source for name in weights for source in behind[name] & matrices)
     shared = {name for name in weights if any(uses[source] > 1 for source in behind[name])}
     frozen = [name for name in values if name in read - shared and not model.is_output(name)]
     for name in frozen:

@@ -45,6 +45,15 @@ def test_a_weight_that_is_computed_from_a_shared_one_stays_computed(reader: str)
                      {{ {made}  a = Conv(x, w)  b = {reader}  y = Add(a, b) }}""")
 
 
+def test_weights_that_share_only_a_vector_on_the_way_are_stored() -> None:
+    """As standardised weights do: shapes and factors that are equal stand in the file once."""
+    text = """(float[N,3,4,4] x) => (float[N,5,4,4] y) <float[3,4] s, float[4,5] t, int64[2] dims = {2, 3}, float two = {2}>
+        { a = Transpose(s)  b = Mul(a, two)  c = Unsqueeze(b, dims)  p = Conv(x, c)
+          d = Transpose(t)  e = Mul(d, two)  f = Unsqueeze(e, dims)  y = Conv(p, f) }"""
+    after = assert_folds(text, "Conv Conv")
+    assert {t.name for t in after.constants} == {"c", "f"}
+
+
 def test_a_constant_that_is_read_in_computed_and_in_plain_form_is_no_weight() -> None:
     text = """(float[N,4] x) => (float[N,4] y) <float[4] s, float[4,4] w>
         { n = Neg(s)  a = MatMul(x, w)  r = Relu(a)  b = Mul(r, n)  y = Add(b, s) }"""
