@@ -47,7 +47,8 @@ def test_a_weight_that_is_computed_from_a_shared_one_stays_computed(reader: str)
 
 def test_weights_that_share_only_a_vector_on_the_way_are_stored() -> None:
     """As standardised weights do: shapes and factors that are equal stand in the file once."""
-    text = """(float[N,3,4,4] x) => (float[N,5,4,4] y) <float[3,4] s, float[4,5] t, int64[2] dims = {2, 3}, float two = {2}>
+    text = """(float[N,3,4,4] x) => (float[N,5,4,4] y)
+        <float[3,4] s, float[4,5] t, int64[2] dims = {2, 3}, float two = {2}>
         { a = Transpose(s)  b = Mul(a, two)  c = Unsqueeze(b, dims)  p = Conv(x, c)
           d = Transpose(t)  e = Mul(d, two)  f = Unsqueeze(e, dims)  y = Conv(p, f) }"""
     after = assert_folds(text, "Conv Conv")
