@@ -88,3 +88,15 @@ def test_silencing_changes_the_function() -> None:
     hidden = np.tanh(feeds(model)["x"] @ model.tensor("w").value())
     hidden[:, 1] = 0
     np.testing.assert_allclose(y, hidden @ model.tensor("v").value(), rtol=1e-5, atol=1e-6)
+
+
+def test_an_output_that_is_zero_up_to_rounding_is_zero() -> None:
+    """The mean of what is left without its mean: in float32 noise, which two graphs of one function do not share."""
+    text = """(float[1,3,8,8] x) => (float[1,6,1,1] y) <float[6,3,3,3] w, float three = {3.0}, float shift = {SHIFT}>
+        { MADE  m = GlobalAveragePool(a)  s = Sub(a, m)  g = GlobalAveragePool(s)  y = Add(g, shift) }"""
+    plain = net(text.replace("MADE", "a = Conv(x, w)").replace("SHIFT", "0.0"))
+    thrice = text.replace("MADE", "h = Mul(x, three)  b = Conv(h, w)  a = Div(b, three)")
+    assert distance(net(thrice.replace("SHIFT", "0.0")), plain) > 1e-2
+    assert_same_function(net(thrice.replace("SHIFT", "0.0")), plain)
+    with pytest.raises(AssertionError, match="outputs differ"):
+        assert_same_function(net(thrice.replace("SHIFT", "0.0000001")), plain)

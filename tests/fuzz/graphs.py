@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -141,6 +143,15 @@ class Same:
         except GraphError as failure:
             return failure.signature == self.signature
         return False
+
+
+def crashes_untouched(seed: int) -> bool:
+    """Whether onnxruntime, as it comes, crashes on the graph before anything is done to it."""
+    opened = "import sys, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "graph.onnx")
+        path.write_bytes(random_model(seed, rare=True).SerializeToString())
+        return subprocess.run([sys.executable, "-c", opened, path], capture_output=True, check=False).returncode < 0
 
 
 def report(seed: int) -> str:
