@@ -5,7 +5,7 @@ are ten settings: five exports (legacy exporter at opset 13, 17, 20; dynamo at 1
 distinct and with constants shared. The i-th network of torchvision takes three settings from the 3i-th on, round and
 round, larger members of a family one, those of timm one, the i-th from the i-th on; since 3 has no factor in common
 with 10, all settings come as often. Detectors take those of the legacy exporter. First comes one graph of every
-network, so that a run that is stopped early is broad already.
+network but the larger ones, so that a run that is stopped early is broad already.
 """
 
 from __future__ import annotations
@@ -147,15 +147,12 @@ NETWORKS = (*FIRST, *SECOND, *THIRD)
 
 
 def graphs() -> list[Graph]:
-    """All graphs in the order in which they are made: a first one of every network, then the others."""
-    rows = [
-        _of(network, step * index)
-        for part, step in ((FIRST, 3), (SECOND, 1), (THIRD, 1))
-        for index, network in enumerate(part)
-    ]
-    return [graph for graph in chain.from_iterable(zip_longest(*rows)) if graph is not None]
+    """All graphs in the order in which they are made: one of every network, the others, the larger networks."""
+    first, second, third = ([_of(*each) for each in enumerate(part)] for part in (FIRST, SECOND, THIRD))
+    order = chain.from_iterable((*zip_longest(*first, *second), *third))
+    return [graph for graph in order if graph is not None]
 
 
-def _of(network: Network, start: int) -> list[Graph]:
-    found = [s for s in SETTINGS if network.task != "detect" or s.exporter == "legacy"]
-    return [Graph(network, found[(start + number) % len(found)]) for number in range(network.settings)]
+def _of(index: int, network: Network) -> list[Graph]:
+    found, count = [s for s in SETTINGS if network.task != "detect" or s.exporter == "legacy"], network.settings
+    return [Graph(network, found[(count * index + number) % len(found)]) for number in range(count)]
