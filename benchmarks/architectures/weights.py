@@ -16,6 +16,7 @@ __all__ = ["settle"]
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
 OFF = 0.2  # a scale that is the same everywhere and smaller than this switches its branch off
+RARE = -2.0  # what a class may start from: sigmoids of less are known to few digits
 
 
 def settle(module: nn.Module, inputs: tuple[Tensor, ...], distinct: bool) -> None:
@@ -37,7 +38,9 @@ def _draw(name: str, value: Tensor, distinct: bool) -> None:
         value.normal_(0, 0.1)
     elif distinct:
         value.uniform_(0.5, 1.5)
-    elif not shifts and value.abs().max() < OFF:
+    elif shifts:
+        value.clamp_(min=RARE)
+    elif value.abs().max() < OFF:
         value.fill_(1)
 
 
