@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,28 +23,57 @@ __all__ = ["concrete", "fill_gaps", "found_shapes", "input_shapes"]
 
 log = logging.getLogger(__name__)
 
+COUNTING = frozenset(  # how much they make depends on the data
+    {"Compress", "If", "Loop", "NonMaxSuppression", "NonZero", "Scan", "SequenceMap", "StringSplit", "Unique"}
+)
+
 
 def fill_gaps(proto: onnx.ModelProto, types: dict[str, onnx.ValueInfoProto]) -> dict[str, onnx.ValueInfoProto]:
-    """Add the types of tensors of which inference knows nothing, as far as onnxruntime can run the graph.
+    """Add the types of what inference knows nothing of, as far as onnxruntime can run the graph.
 
-    A size counts as fixed only when it is the same in two runs: of zeros, every symbolic input dimension set to 2, and
-    of ones, set to 3.
+    What the operators make of which onnx has no inference is read off a run, and inference goes on from there. A size
+    counts as fixed only when it is the same in two runs, of zeros, every symbolic input dimension set to 2, and of
+    ones, set to 3, and when it does not lie behind an operator that makes more or less of other data.
     """
-    gaps = {o: n for n in proto.graph.node for o in n.output if o and (o not in types or _open(types[o]))}
-    if all(_inferable(node, proto) for node in gaps.values()):
+    open_ = {o: n for n in proto.graph.node for o in n.output if o and (o not in types or _open(types[o]))}
+    gaps = [name for name, node in open_.items() if not _inferable(node, proto)]
+    if not gaps:
         return types
     try:
-        runs = [_run(proto, [*gaps], dynamic, fill) for dynamic, fill in ((2, 0), (3, 1))]
+        runs = [_run(proto, gaps, dynamic, fill) for dynamic, fill in ((2, 0), (3, 1))]
     except (ModelError, ValueError) as error:
         log.info("shapes of %s stay unknown: %s", ", ".join(gaps), error)
         return types
-    found = {}
+    found, loose = {}, _behind(proto, COUNTING)
     for name, first, second in zip(gaps, *runs, strict=True):
         if isinstance(first, np.ndarray) and isinstance(second, np.ndarray) and first.ndim == second.ndim:
             kind = onnx.helper.np_dtype_to_tensor_dtype(first.dtype)
-            shape = [a if a == b else None for a, b in zip(first.shape, second.shape, strict=True)]
+            pairs = zip(first.shape, second.shape, strict=True)
+            shape = [a if a == b and name not in loose else None for a, b in pairs]
             found[name] = onnx.helper.make_tensor_value_info(name, kind, shape)
-    return {**types, **found}
+    return {**types, **_followed(proto, found), **found}
+
+
+def _followed(proto: onnx.ModelProto, found: Mapping[str, onnx.ValueInfoProto]) -> dict[str, onnx.ValueInfoProto]:
+    """What inference makes of all the graph once it is told of some tensors: its symbols are those of one inference."""
+    lean = stripped(proto)
+    told = {o.name for o in lean.graph.output}
+    lean.graph.value_info.extend(info for name, info in found.items() if name not in told)
+    try:
+        graph = propagated(lean)
+    except Exception as error:  # inference raises several unrelated types
+        log.info("shapes behind %s stay unknown: %s", ", ".join(found), error)
+        return {}
+    return {v.name: v for v in (*graph.output, *graph.value_info) if not _open(v)}
+
+
+def _behind(proto: onnx.ModelProto, kinds: Set[str]) -> set[str]:
+    """The tensors that are computed from what operators of some kinds make, and those themselves."""
+    behind = set[str]()
+    for node in proto.graph.node:
+        if node.op_type in kinds or not behind.isdisjoint(node.input):
+            behind.update(node.output)
+    return behind
 
 
 def _inferable(node: onnx.NodeProto, proto: onnx.ModelProto) -> bool:
