@@ -80,12 +80,12 @@ def _run(python: Path, script: str, *folders: Path, pattern: str) -> None:
 def _checked(exported: Path, results: Path, pattern: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """Network, setting and verdict of every graph; the networks of the zoo come as they are."""
     for graph in graphs():
-        path = exported / f"{graph}.onnx"
-        if fnmatch(str(graph), pattern) and path.exists():
-            yield str(graph.network), str(graph.setting), _told(kept(path, results))
+        told = _told(kept(exported / f"{graph}.onnx", results))
+        if fnmatch(str(graph), pattern) and told:
+            yield str(graph.network), str(graph.setting), told
     for path in sorted(ZOO.glob("*.onnx")):
-        if fnmatch(path.stem, pattern):
-            yield f"zoo.{path.stem}", "as it is", _told(kept(path, results))
+        if fnmatch(path.stem, pattern) and (told := _told(kept(path, results))):
+            yield f"zoo.{path.stem}", "as it is", told
 
 
 def _unwritten(exported: Path, pattern: str) -> dict[str, str]:
