@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnxprune.axes.movement import MOST
 from onnxprune.model import Model
 from onnxprune.node import Array, Node, Shape, Tensor
 
 __all__ = ["Permutation", "permutations"]
 
 RUN = frozenset({"Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
-MOST = 2**22  # elements that are followed one by one
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from onnxprune.errors import ModelError
 from onnxprune.node import Array, Axis, Node, Tensor
 from onnxprune.runtime import Session
 
-__all__ = ["Moved", "followed"]
+__all__ = ["MOST", "Moved", "followed"]
 
 MOST = 2**22  # elements that are followed one by one
 

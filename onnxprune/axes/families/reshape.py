@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxprune.axes.facts import Either, Facts, Pin, Tie, at
 from onnxprune.axes.left import Left
-from onnxprune.axes.movement import Moved
+from onnxprune.axes.movement import MOST, Moved
 from onnxprune.axes.rules import refit, rule
 from onnxprune.axes.sizes import put_constant, put_shape, shape_left
 from onnxprune.model import Model
@@ -19,8 +19,6 @@ from onnxprune.node import Axis, Node, Shape, Tensor
 Segment: TypeAlias = tuple[list[int], list[int]]
 Sizes: TypeAlias = list[tuple[int, int | str | None]]
 Option: TypeAlias = tuple[Tie, tuple[Axis, ...]]
-
-MOST = 2**22  # elements of a run of axes that is followed one by one
 
 
 @rule("Flatten", "Reshape")
