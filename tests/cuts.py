@@ -62,6 +62,13 @@ def random_cut(model: Model, seed: int, share: float = 1.0) -> tuple[Model, Spec
     return after, removed(after)
 
 
+def assert_cut_is_exact(model: Model, where: str, *slots: int) -> Model:
+    """The model without slots of an axis and all that goes with them, which equals the silenced original."""
+    after, spec = cut_at(model, where, *slots)
+    assert_same_function(after, silenced(model, spec))
+    return after
+
+
 def assert_cuts_are_exact(model: Model, seeds: int = 3, rtol: float = RTOL) -> None:
     """Random cuts equal the silenced original, and neither what it was nor what other silenced channels make of it."""
     changed, others = 0.0, 0.0

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cuts import assert_cuts_are_exact, cut_at, removal, why
-from oracle import assert_same_function, net, run, silenced
+from cuts import assert_cut_is_exact, assert_cuts_are_exact, cut_at, removal, why
+from oracle import net, run, silenced
 
 from onnxprune.axes.facts import Either, Fact, Pin, Tie
 from onnxprune.axes.families.reshape import reshape
-from onnxprune.model import Model
 from onnxprune.node import Axis, Node
 
 
 def first(text: str, opset: int = 17) -> Node:
     return net(text, opset).nodes[0]
-
-
-def assert_cut_is_exact(model: Model, where: str, *slots: int) -> Model:
-    after, spec = cut_at(model, where, *slots)
-    assert_same_function(after, silenced(model, spec))
-    return after
 
 
 def flat(source: str, target: str, opset: int = 17) -> list[Fact]:

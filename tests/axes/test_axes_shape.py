@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from cuts import cut_at, group, removal, why
-from oracle import assert_same_function, net, silenced
+from cuts import assert_cut_is_exact, group, removal, why
+from oracle import net
 
 from onnxprune.axes.facts import Pin, Tie
 from onnxprune.axes.families.moving import concat, split, squeeze, transpose
-from onnxprune.model import Model
 from onnxprune.node import Axis, Node
 
 
 def first(text: str, opset: int = 17) -> Node:
     return net(text, opset).nodes[0]
-
-
-def assert_cut_is_exact(model: Model, where: str, *slots: int) -> Model:
-    after, spec = cut_at(model, where, *slots)
-    assert_same_function(after, silenced(model, spec))
-    return after
 
 
 # -- Concat and Split ------------------------------------------------------------------------------------------------
