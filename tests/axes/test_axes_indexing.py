@@ -246,9 +246,40 @@ def test_a_gather_that_changes_the_rank_passes_the_other_axes(index: str) -> Non
         {{ a = Conv(x, w)  b = Gather<axis=2>(a, i)  r = Relu(b)  y = Einsum<equation="bc...,co->b...o">(r, v) }}""")
     assert removal(model, "w[0]", 3) == {"v[0]": [3], "w[0]": [3]}
     assert_cuts_are_exact(model)
-    model = net(f"""(float[2,3,4] x) => (float[] y) <float[6,3,1] w, {index}>
-        {{ a = Conv(x, w)  y = Gather<axis=1>(a, i) }}""")
+
+
+def test_the_one_channel_that_is_gathered_pins() -> None:
+    model = net("""(float[2,3,4] x) => (float[] y) <float[6,3,1] w, int64 i = {2}>
+        { a = Conv(x, w)  y = Gather<axis=1>(a, i) }""")
     assert why(model, "w[0]") == "indexed by Gather 'Gather_1'"
+
+
+TABLE = """(float[2,3] x) => (float[] y) <float[3,8] w, {}, float[{},4] v>
+    {{ a = MatMul(x, w)  r = Relu(a)  g = Gather<axis=1>(r, i)  y = Einsum<equation="{}">(g, v) }}"""
+
+
+@pytest.mark.parametrize(
+    ("index", "channels", "equation", "read", "gone"),
+    [
+        ("int64[1,8,1,1] i = {3,0,7,2,5,1,4,6}", 8, "nachw,co->naohw", 1, [0]),
+        ("int64[5,1] i = {6,0,0,-1,3}", 5, "ncs,co->nso", 3, [7]),
+        ("int64[4,2] i = {6,0,2,1,3,4,7,5}", 4, "ncs,co->nso", 2, [3, 4]),
+        ("int64[2,4] i = {6,0,6,1,3,4,3,5}", 2, "ncs,co->nso", 1, [3, 4, 5]),
+        ("int64[2,4] i = {6,0,1,2,6,3,4,5}", 4, "ncs,so->nco", 2, [1, 4]),
+    ],
+    ids=["every channel", "some twice", "blocks of two", "blocks that repeat a channel", "one channel in both rows"],
+)
+def test_a_table_of_indices_moves_channels(
+    index: str, channels: int, equation: str, read: int, gone: list[int]
+) -> None:
+    model = net(TABLE.format(index, channels, equation))
+    assert removal(model, "v[0]", read)["w[1]"] == gone
+    assert_cuts_are_exact(model, seeds=5)
+
+
+def test_where_every_row_reads_every_channel_a_table_of_indices_pins() -> None:
+    model = net(TABLE.format("int64[2,2] i = {0,1,1,0}", 2, "ncs,co->nso"))
+    assert why(model, "w[1]") == "indexed by Gather 'Gather_2'"
 
 
 def test_a_slice_with_bounds_of_run_time_pins_its_own_axes_alone() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from onnxprune.axes.facts import Facts, Pin, Tie, at, axes
+from onnxprune.axes.facts import Either, Facts, Pin, Tie, at, axes
 from onnxprune.axes.left import Left
-from onnxprune.axes.movement import followed
+from onnxprune.axes.movement import MOST, Moved, followed
 from onnxprune.axes.rules import refit, rule
 from onnxprune.axes.sizes import put_constant, put_setting, renumbered
 from onnxprune.model import Model
-from onnxprune.node import Array, Node
+from onnxprune.node import Array, Axis, Node
 
 SETTINGS = ("starts", "ends", "axes", "steps")  # of a Slice, inputs 1 to 4
 WHOLE = np.iinfo(np.int64).max
@@ -98,27 +100,49 @@ def _picked(model: Model, node: Node, name: str, dim: int, slots: Array) -> str:
 
 @rule("Gather")
 def gather(node: Node) -> Facts:
-    """One axis is replaced by those of the indices; where they are a constant row, slot j is slot indices[j]."""
+    """One axis is replaced by those of the indices; where these are constant, the slots each asks for are read off."""
     x, index, y = node.x(), node.x(1), node.y()
     axis, wide = int(node.attrs.get("axis", 0)) % (x.rank or 1), index.rank or 0
     for dim in (d for d in range(x.rank or 0) if d != axis):
         yield Tie(at(x, dim), at(y, dim if dim < axis else dim + wide - 1))
-    if index.constant and wide == 1 and (size := x.size(axis)) is not None:
-        yield Tie(at(x, axis), at(y, axis), table=_as_table(index.value() % size))
+    made = [at(y, axis + dim) for dim in range(wide)]
+    options = tuple(_gathered(node, axis, made))
+    if len(made) == len(options) == 1:
+        yield options[0][0]
+    elif options:
+        yield Either(options, f"gathered in a table by Gather '{node.name}', one axis of which may be cut")
+    else:
+        yield Pin(at(x, axis), f"indexed by Gather '{node.name}'")
+        for dim, each in enumerate(made):
+            yield Tie(at(index, dim), each) if not index.fixed else Pin(each, "fixed indices")
+
+
+def _gathered(node: Node, axis: int, made: list[Axis]) -> Iterator[tuple[Tie, tuple[Axis, ...]]]:
+    """For each axis that constant indices have, its tie to the one that they address, where there is one."""
+    x, index = node.x(), node.x(1)
+    if (size := x.size(axis)) is None or not index.constant:
         return
-    yield Pin(at(x, axis), f"indexed by Gather '{node.name}'")
-    for dim in range(wide):
-        yield Tie(at(index, dim), at(y, axis + dim)) if not index.fixed else Pin(at(y, axis + dim), "fixed indices")
+    read = index.value() % size
+    if read.ndim == 1:
+        yield Tie(at(x, axis), made[0], table=_as_table(read)), ()
+    elif size * read.size <= MOST:
+        moved = Moved(read, (size,))
+        for dim, each in enumerate(made):
+            if (tie := moved.function(0, at(x, axis), dim, each)) is not None:
+                yield tie, tuple(other for other in made if other != each)
 
 
 @refit("Gather")
 def gather_indices(model: Model, node: Node, left: Left) -> None:
-    """Renumber a constant row of indices."""
+    """Take the constant indices of what is left, and renumber the slots that they ask for."""
     x, index, y = node.x(), node.x(1), node.y()
     axis = int(node.attrs.get("axis", 0)) % (x.rank or 1)
-    if index.constant and index.rank == 1 and (left.cuts(at(x, axis)) or left.cuts(at(y, axis))):
-        picked = (index.value() % (x.size(axis) or 1))[left.slots(at(y, axis))]
-        put_constant(model, node, 1, renumbered(picked, left.slots(at(x, axis))))
+    replaced = [at(y, axis + dim) for dim in range(index.rank or 0)]
+    if index.constant and any(map(left.cuts, [at(x, axis), *replaced])):
+        read = index.value() % (x.size(axis) or 1)
+        for dim, each in enumerate(replaced):
+            read = np.take(read, left.slots(each), dim)
+        put_constant(model, node, 1, renumbered(read, left.slots(at(x, axis))))
 
 
 @rule("Tile")
