@@ -36,7 +36,7 @@ def constant_values(model: Model) -> dict[str, Array]:
     Left out are results of random, stateful and contributed operators, of subgraphs, of decoders of stored weights,
     and what is larger than 1 KiB and than the constants it is computed from.
     """
-    protos = {n.name: n for n in model.lean().graph.node}
+    protos = {n.name: n for n in model.outline().graph.node}
     pairs: dict[str, Pair] = {}
     for node in model.nodes:
         if node.op == "Shape" and not node.domain:

@@ -214,7 +214,7 @@ def _outcome(each: Pass, model: Model, ctx: Context) -> Outcome:
 def _sound(each: Pass, model: Model, ctx: Context) -> Totals:
     """The cost of the model that a pass left, once the graph is found to be valid."""
     try:
-        model.lean()
+        model.outline()
         return model.get(Stats(), ctx)
     except ModelError as error:
         raise PassError(f"pass '{each.name}' left an invalid model: {error}") from error

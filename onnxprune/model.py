@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
 import onnx
@@ -18,7 +18,7 @@ from onnxprune.errors import ModelError
 from onnxprune.external import is_external
 from onnxprune.node import RANDOM, Array, Node, Tensor
 from onnxprune.normal import normalise
-from onnxprune.proto import infer, read, write
+from onnxprune.proto import infer, outline, read, write
 from onnxprune.provenance import Provenance
 from onnxprune.shapes import fill_gaps
 from onnxprune.sizes import TWO_GB, weigh
@@ -52,7 +52,7 @@ class Model:
         proto = normalise(proto)
         graph = proto.graph
         _acquaint(graph)
-        self._types: dict[str, onnx.ValueInfoProto] | None = fill_gaps(proto, infer(proto))
+        self._types: dict[str, onnx.ValueInfoProto] | None = fill_gaps(proto, infer(proto), lambda: proto)
         self._constants = {t.name: Weight(t) for t in graph.initializer}
         self._wiring = Wiring(proto)
         self._born = self._constants.keys() | self._wiring.tensors()
@@ -94,7 +94,14 @@ class Model:
 
     def lean(self) -> onnx.ModelProto:
         """As ``proto``, of any size: large weights stay in their files, to be read while this model lives."""
-        result = self._export()
+        return self._typed("whole")
+
+    def outline(self) -> onnx.ModelProto:
+        """As ``proto``, of any size: large weights are without their data, for whom shapes are enough."""
+        return self._typed("outlines")
+
+    def _typed(self, constants: Literal["whole", "outlines"]) -> onnx.ModelProto:
+        result = self._export(constants)
         interior = {name for node in self.nodes for t in node.outputs if t is not None for name in (t.name,)}
         interior -= {o.name for o in result.graph.output}
         result.graph.value_info.extend(v for name, v in sorted(self._inferred().items()) if name in interior)
@@ -117,7 +124,7 @@ class Model:
         answers = {key: value for key, value in self._memo.items() if key not in ("producers", "consumers")}
         return {
             **state,
-            "exported": self._export(constants=False),
+            "exported": self._export(constants="none"),
             "_born": self._born | self._wiring.tensors(),  # which are not all wired any more
             "_constants": dict(self._constants),
             "_memo": answers,
@@ -136,22 +143,24 @@ class Model:
         return cast(str, self._remember("fingerprint", self._hash))
 
     def _hash(self) -> str:
-        digest = hashlib.sha256(self._export(constants=False).SerializeToString(deterministic=True))
+        digest = hashlib.sha256(self._export(constants="none").SerializeToString(deterministic=True))
         for name, weight in sorted(self._constants.items()):
             digest.update(f"{name}:{weight.proto.data_type}:{tuple(weight.proto.dims)}".encode())
             for part in raw(weight.proto):
                 digest.update(part)
         return digest.hexdigest()
 
-    def _export(self, constants: bool = True) -> onnx.ModelProto:
+    def _export(self, constants: Literal["whole", "outlines", "none"] = "whole") -> onnx.ModelProto:
+        """The graph as protobuf, large constants perhaps without their data."""
         result = onnx.ModelProto()
         result.CopyFrom(self._envelope)
         for wired in self._wiring:
             node = result.graph.node.add()
             node.CopyFrom(wired.proto)
             node.input[:], node.output[:] = wired.inputs, wired.outputs
-        if constants:
-            result.graph.initializer.extend(w.proto for w in self._constants.values())
+        if constants != "none":
+            held = (w.proto for w in self._constants.values())
+            result.graph.initializer.extend(held if constants == "whole" else map(outline, held))
         return result
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -321,8 +330,8 @@ class Model:
 
     def _inferred(self) -> dict[str, onnx.ValueInfoProto]:
         if self._types is None:
-            exported = self._export()
-            self._types = fill_gaps(exported, infer(exported))
+            exported = self._export(constants="outlines")
+            self._types = fill_gaps(exported, infer(exported), self._export)
         return self._types
 
     def _nodes(self) -> dict[str, Node]:

@@ -17,7 +17,7 @@ from onnxprune.subgraphs import all_nodes, inner_tensors
 from onnxprune.weights import array, raw
 from onnxprune.wire import wire
 
-__all__ = ["data_file", "infer", "invalid", "orphan", "propagated", "read", "stripped", "write"]
+__all__ = ["data_file", "infer", "invalid", "orphan", "outline", "propagated", "read", "stripped", "write"]
 
 LONG = 2**22  # elements of a vector
 COUNTS = tuple(getattr(onnx.TensorProto, kind) for kind in ("INT32", "INT64", "FLOAT", "DOUBLE"))  # of what may count
@@ -65,6 +65,14 @@ def stripped(proto: onnx.ModelProto) -> onnx.ModelProto:
             info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
             lean.graph.input.append(info)
     return lean
+
+
+def outline(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    """The name, the type and the shape of a large tensor, which says that its data is elsewhere; small ones whole."""
+    if is_external(tensor) or nbytes(tensor) <= SMALL:
+        return tensor
+    outside = onnx.TensorProto.EXTERNAL
+    return onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims, data_location=outside)
 
 
 def infer(proto: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,24 +23,27 @@ __all__ = ["concrete", "fill_gaps", "found_shapes", "input_shapes"]
 
 log = logging.getLogger(__name__)
 
+Types = dict[str, onnx.ValueInfoProto]
+
 COUNTING = frozenset(  # how much they make depends on the data
     {"Compress", "If", "Loop", "NonMaxSuppression", "NonZero", "Scan", "SequenceMap", "StringSplit", "Unique"}
 )
 
 
-def fill_gaps(proto: onnx.ModelProto, types: dict[str, onnx.ValueInfoProto]) -> dict[str, onnx.ValueInfoProto]:
+def fill_gaps(proto: onnx.ModelProto, types: Types, whole: Callable[[], onnx.ModelProto]) -> Types:
     """Add the types of what inference knows nothing of, as far as onnxruntime can run the graph.
 
     What the operators make of which onnx has no inference is read off a run, and inference goes on from there. A size
     counts as fixed only when it is the same in two runs, of zeros, every symbolic input dimension set to 2, and of
-    ones, set to 3, and when it does not lie behind an operator that makes more or less of other data.
+    ones, set to 3, and when it does not lie behind an operator that makes more or less of other data. ``proto`` may
+    lack the data of large weights; ``whole`` gives the graph with them.
     """
     open_ = {o: n for n in proto.graph.node for o in n.output if o and (o not in types or _open(types[o]))}
     gaps = [name for name, node in open_.items() if not _inferable(node, proto)]
     if not gaps:
         return types
     try:
-        runs = [_run(proto, gaps, dynamic, fill) for dynamic, fill in ((2, 0), (3, 1))]
+        runs = [_run(whole(), gaps, dynamic, fill) for dynamic, fill in ((2, 0), (3, 1))]
     except (ModelError, ValueError) as error:
         log.info("shapes of %s stay unknown: %s", ", ".join(gaps), error)
         return types
@@ -121,17 +124,21 @@ def concrete(model: Model, inputs: Mapping[str, tuple[int, ...]]) -> dict[str, t
 
     What inference leaves open is read off a run of ones; what the graph does not take counts as 1.
     """
-    proto = model.lean()
+    known = _inferred(_sized(model.outline(), inputs))
+    known.update((t.name, t.shape) for t in model.constants)
+    guess = {t.name: t.shape for node in model.nodes for t in node.tensors()}
+    gaps = [name for name in guess if not _fixed(known.get(name))]
+    known |= {name: value.shape for name, value in _seen(_sized(model.lean(), inputs), gaps).items()} if gaps else {}
+    return {name: tuple(d if isinstance(d, int) else 1 for d in known.get(name) or guess[name] or ()) for name in guess}
+
+
+def _sized(proto: onnx.ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
+    """The same graph, whose inputs now have the given shapes."""
     for value in proto.graph.input:
         if (given := inputs.get(value.name)) is not None:
             for dim, size in zip(value.type.tensor_type.shape.dim, given, strict=True):
                 dim.dim_value = size
-    known = _inferred(proto)
-    known.update((t.name, t.shape) for t in model.constants)
-    guess = {t.name: t.shape for node in model.nodes for t in node.tensors()}
-    gaps = [name for name in guess if not _fixed(known.get(name))]
-    known |= {name: value.shape for name, value in _seen(proto, gaps).items()}
-    return {name: tuple(d if isinstance(d, int) else 1 for d in known.get(name) or guess[name] or ()) for name in guess}
+    return proto
 
 
 def found_shapes(model: Model, tensors: Iterable[Tensor]) -> dict[str, Shape | None]:
@@ -161,8 +168,6 @@ def _inferred(proto: onnx.ModelProto) -> dict[str, Shape | None]:
 
 def _seen(proto: onnx.ModelProto, names: list[str]) -> dict[str, Array]:
     """The tensors of a run of ones, none where the graph does not take them."""
-    if not names:
-        return {}
     try:
         values = _run(proto, names, dynamic=1, fill=1)
     except (ModelError, ValueError) as error:

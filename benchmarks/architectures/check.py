@@ -131,7 +131,7 @@ def _facts(proto: onnx.ModelProto, model: Model, after: Model, records: Sequence
     """Parameters before and after, MACs left, seconds, and the reasons by the parameters that they hold back."""
     return {
         "parameters": parameters(proto),
-        "left": parameters(after.lean()),
+        "left": parameters(after.outline()),
         "macs_left": records[-1].after.macs / (records[0].before.macs or 1),
         "prune_seconds": round(records[-1].seconds, 2),
         "skipped": _weighed(model, records[-1]),
