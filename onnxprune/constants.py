@@ -2,7 +2,7 @@
 
 A tensor is followed as a pair of arrays: its value with every dynamic size set to one number, and to another. Where
 both agree the value is known. Operators that only move elements carry half-known values on (``Shape`` → ``Gather``);
-all others are evaluated only on inputs that are known throughout.
+all others are evaluated only on inputs that are known throughout, but that no size equals a negative number.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ __all__ = ["constant_values", "constants_behind"]
 Pair: TypeAlias = tuple[Array, Array]
 
 MOVES = frozenset({"Concat", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"})
+UNKNOWN = (2**62, 2**62 + 1)  # a size on either side
 STORAGE = frozenset({"DequantizeLinear"})  # weights are stored small on purpose
 
 
@@ -60,7 +61,7 @@ def _shape(node: Node) -> dict[str, Pair]:
     if shape is None:
         return {}
     part = slice(node.attrs.get("start", 0), node.attrs.get("end"))
-    first, second = ([d if isinstance(d, int) else unknown for d in shape] for unknown in (-1, -2))
+    first, second = ([d if isinstance(d, int) else unknown for d in shape] for unknown in UNKNOWN)
     return {node.y().name: (np.array(first[part], np.int64), np.array(second[part], np.int64))}
 
 
@@ -69,7 +70,7 @@ def _evaluated(node: Node, proto: onnx.NodeProto, pairs: dict[str, Pair], opset:
     half = {name for name, pair in inputs.items() if not _known(pair)}
     moved = {t.name for t in (node.inputs if node.op == "Concat" else node.inputs[:1]) if t is not None}
     limit = max(SMALL, sum(first.nbytes for first, _ in inputs.values()))
-    if half and not (node.op in MOVES and half <= moved):
+    if half and not (node.op in MOVES and half <= moved) and not _never_equal(node, inputs, half):
         return {}
     held = [[stored(name, pair[side]) for name, pair in inputs.items()] for side in range(1 + bool(half))]
     sides = [_alone(proto, weights, opset) for weights in held]
@@ -81,6 +82,12 @@ def _evaluated(node: Node, proto: onnx.NodeProto, pairs: dict[str, Pair], opset:
         return {}
     results = zip((t for t in node.outputs if t is not None), *runs, strict=True)
     return {t.name: _pair(values) for t, *values in results if _is_faithful(values[0], t) and values[0].nbytes <= limit}
+
+
+def _never_equal(node: Node, inputs: dict[str, Pair], half: set[str]) -> bool:
+    """Whether sizes, of which some are unknown, are compared to what no size is."""
+    others = [first for name, (first, _) in inputs.items() if name not in half]
+    return node.op == "Equal" and len(others) == 1 and bool((others[0] < 0).all())
 
 
 def _pair(values: list[Array]) -> Pair:

@@ -1,7 +1,8 @@
 """Fold what is known before the first input comes.
 
 1. A node whose inputs are all constant becomes its result; so does ``Shape`` where the sizes asked for are fixed.
-2. ``Identity``, ``Dropout`` at inference and a ``Cast`` to the type at hand go.
+2. ``Identity``, ``Dropout`` at inference, a ``Cast`` to the type at hand, a ``Reshape`` to the shape at hand and a
+   ``Where`` that always takes the same side go.
 3. y = s·(W∗x + b) + t, with s and t per output channel (BatchNormalization, or Mul, Div, Add, Sub by a constant),
    becomes y = (s·W)∗x + (s·b + t); for BatchNormalization s = γ/√(σ² + ε) and t = β − s·μ (Ioffe & Szegedy 2015).
    A MatMul of two matrices becomes a Gemm where it takes an offset.
@@ -78,10 +79,10 @@ def _fold_constants(model: Model) -> int:
 
 
 def _drop_identities(model: Model) -> int:
-    """Let readers read the input; where the name of the output must stay, let the producer write that name."""
+    """Let readers read what is passed on; where the name of the output must stay, let the producer write that name."""
     renamed: dict[str, str] = {}
-    for node in [n for n in model.nodes if _is_identity(n, model)]:
-        x, y = node.x().name, node.y().name
+    for node, passed in [(n, t) for n in model.nodes if (t := _passed_on(n, model)) is not None]:
+        x, y = passed.name, node.y().name
         while x in renamed:
             x = renamed[x]
         if not _fixed(model, y):
@@ -101,15 +102,41 @@ def _fixed(model: Model, name: str) -> bool:
     return model.is_output(name) or model.captured(name)
 
 
-def _is_identity(node: Node, model: Model) -> bool:
+def _passed_on(node: Node, model: Model) -> Tensor | None:
+    """The input that a node passes on as it is, None where it does anything else."""
     if node.domain or any(t is not None and model.consumers(t.name) for t in node.outputs[1:]):
-        return False
+        return None
+    same = node.op == "Identity"
     if node.op == "Dropout":
         mask = node.outputs[1] if len(node.outputs) > 1 else None
         training = node.input(2)
         off = training is None or (training.constant and not training.value().any())
-        return off and (mask is None or not model.is_output(mask.name))
-    return node.op == "Identity" or (node.op == "Cast" and None is not node.x().dtype == node.y().dtype)
+        same = off and (mask is None or not model.is_output(mask.name))
+    elif node.op == "Cast":
+        same = None is not node.x().dtype == node.y().dtype
+    elif node.op == "Where":
+        return _taken(node)
+    elif node.op in ("Flatten", "Reshape"):
+        same = _counts_alike(node.x(), node.y())
+    return node.x() if same else None
+
+
+def _taken(node: Node) -> Tensor | None:
+    """The side that a Where takes for every element, None where that depends, or it may be broadcast."""
+    condition, y = node.x(), node.y()
+    if not condition.constant or not all(isinstance(size, int) for size in y.shape or [None]):
+        return None
+    chosen = set(condition.value().ravel().tolist())
+    taken = node.x(1 if True in chosen else 2)
+    return taken if len(chosen) == 1 and taken.shape == y.shape else None
+
+
+def _counts_alike(x: Tensor, y: Tensor) -> bool:
+    """Whether two tensors of as many elements have the same shape: all sizes but one are the same numbers."""
+    if x.shape is None or y.shape is None or len(x.shape) != len(y.shape):
+        return False
+    pairs = zip(x.shape, y.shape, strict=True)
+    return sum(not (isinstance(a, int) and a == b and a > 0) for a, b in pairs) <= 1
 
 
 @dataclass(frozen=True)

@@ -197,6 +197,51 @@ def test_what_has_no_effect_goes(opset: int, body: str, expected: str) -> None:
         assert_folds(text, expected, opset)
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param("a = Reshape(x, same)  y = Relu(a)", "Relu", id="a Reshape to the shape at hand"),
+        pytest.param("a = Reshape(x, rest)  y = Relu(a)", "Relu", id="of a batch of any size"),
+        pytest.param("a = Flatten(x)  y = Relu(a)", "Relu", id="a Flatten of a matrix"),
+        pytest.param("a = Reshape(x, other)  y = Relu(a)", "Reshape Relu", id="no other Reshape"),
+        pytest.param("a = Flatten<axis=0>(x)  y = Relu(a)", "Flatten Relu", id="no other Flatten"),
+        pytest.param("a = Where(yes, x, one)  y = Relu(a)", "Where Relu", id="not a Where of a batch of any size"),
+        pytest.param("a = Where(mixed, x, one)  y = Relu(a)", "Where Relu", id="not one that takes both"),
+    ],
+)
+def test_a_shape_that_is_at_hand_is_not_made_again(body: str, expected: str) -> None:
+    text = f"""(float[N,3] x) => (float[] y)
+        <int64[2] same = {{0,3}}, int64[2] rest = {{-1,3}}, int64[2] other = {{3,-1}}, bool[3] yes = {{1,1,1}},
+        bool[3] mixed = {{1,0,1}}, float[1] one = {{1}}> {{ {body} }}"""
+    after, _ = fold(net(text))
+    assert ops(after) == expected
+    assert_same_function(after, net(text))
+
+
+def test_a_where_that_always_takes_the_same_side_goes() -> None:
+    text = """(float[2] x) => (float[2] y) <bool[2] yes = {1,1}, bool[2] no = {0,0}>
+        { r = Relu(x)  n = Neg(x)  a = Where(yes, n, r)  y = Where(no, r, a) }"""
+    assert_folds(text, "Neg")
+
+
+def test_sizes_are_not_negative() -> None:
+    """How PyTorch writes an Expand: what is -1 would be 1, but no size is, known or not."""
+    text = """(float[N,2,3] x) => (float[N,2,3] y) <int64 zero = {0}, int64[1] row = {0}, int64[1] two = {2},
+        int64[1] three = {3}, int64[3] minus = {-1,-1,-1}, int64[3] ones = {1,1,1}, int64[1] flat = {-1},
+        float[1,2,1] w>
+        { s = Shape(x)  n = Gather(s, zero)  u = Unsqueeze(n, row)  c = Concat<axis=0>(u, two, three)
+          d = Reshape(c, flat)  e = Equal(d, minus)  f = Where(e, ones, d)  g = Expand(w, f)  y = Add(x, g) }"""
+    after = assert_folds(text, "Shape Gather Unsqueeze Concat Expand Add")
+    assert after.tensor("g").shape == ("N", 2, 3)
+
+
+@pytest.mark.parametrize("other", ["2,2,2", "-1,2,-1"])
+def test_sizes_may_be_anything_else(other: str) -> None:
+    text = f"""(float[N,2,3] x) => (float[3] y) <int64[3] other = {{{other}}}>
+        {{ s = Shape(x)  e = Equal(s, other)  y = Cast<to=1>(e) }}"""
+    assert_stays(text)
+
+
 @pytest.mark.parametrize("training", ["bool t = {1}", "bool t"])
 def test_a_dropout_in_training_stays(training: str) -> None:
     declared, given = (training, "") if "=" in training else ("", f", {training}")
