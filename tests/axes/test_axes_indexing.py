@@ -222,6 +222,51 @@ def test_a_batch_is_gathered_from_row_by_row() -> None:
     assert_cuts_are_exact(model)
 
 
+RUN_TIME = {
+    "gather elements": ("2,1,1", "1,1,4", 4, "GatherElements<axis=1>(r, e)"),
+    "gather elements, fewer": ("2,1,1", "1,1,3", 3, "GatherElements<axis=1>(r, e)"),
+    "scatter elements": ("2,2,1", "1,1,4", 4, "ScatterElements<axis=1>(base, e, r)"),
+    "scatter elements, adding": ("2,2,1", "1,1,4", 4, 'ScatterElements<axis=1, reduction="add">(base, e, r)'),
+    "gather nd": ("2,1,1", "1,1,1", 4, "GatherND<batch_dims=1>(r, e)"),
+    "scatter nd": ("2,2,2", "1,1,1", 4, "ScatterND(base, e, r)"),
+}
+
+
+def moved_at_run_time(name: str) -> Model:
+    """Channels of (N, S, C), and indices whose last axis is expanded; S is what they address."""
+    index, shape, wide, operator = RUN_TIME[name]
+    rank = shape.count(",") + 1
+    return net(
+        f"""(float[2,3] x, int64[{index}] i) => (float[] y)
+        <float[3,8] w, int64[3] t = {{2,2,4}}, float[2,2,4] base, int64[{rank}] s = {{{shape}}}, float[{wide},5] m>
+        {{ a = MatMul(x, w)  b = Reshape(a, t)  r = Relu(b)  e = Expand(i, s)  g = {operator}  y = MatMul(g, m) }}""",
+        18,
+    )
+
+
+@pytest.mark.parametrize("name", RUN_TIME)
+def test_what_indices_of_run_time_do_not_address_is_cut_exactly(name: str) -> None:
+    model = moved_at_run_time(name)
+    assert removal(model, "m[0]", 1)["w[1]"] == [1, 5]
+    assert_cuts_are_exact(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [
+        ("gather elements", {"r[1]"}),
+        ("scatter elements", {"base[1]", "r[1]", "g[1]"}),
+        ("gather nd", {"r[1]"}),
+        ("scatter nd", {"base[0]", "base[1]", "r[0]", "r[1]", "g[0]", "g[1]"}),
+    ],
+)
+def test_what_indices_of_run_time_address_stays(name: str, places: set[str]) -> None:
+    node = moved_at_run_time(name).nodes[4]
+    pins = [fact for fact in facts_of(node) if isinstance(fact, Pin) and fact.why.startswith("indexed by")]
+    assert {str(pin.axis) for pin in pins} == places
+    assert {pin.why for pin in pins} == {f"indexed by {node.op} '{node.name}', by what is known at run time only"}
+
+
 SHUFFLED = """(float[2,4,4,4] x) => (float[2,2,A,B] y) <float[{},4,1,1] w, float[2,{},1,1] v>
     {{ a = Conv(x, w)  b = {}(a)  r = Relu(b)  y = Conv(r, v) }}"""
 

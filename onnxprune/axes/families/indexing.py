@@ -1,4 +1,4 @@
-"""Operators that pick, repeat or place slots by constant indices: Slice, Gather, Pad, Tile, ScatterND and their kin."""
+"""Operators that pick, repeat or place slots along single axes: Slice, Gather, Pad and Tile."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from onnxprune.axes.facts import Either, Facts, Pin, Tie, at, axes
+from onnxprune.axes.facts import Either, Facts, Pin, Tie, at
 from onnxprune.axes.left import Left
-from onnxprune.axes.movement import MOST, Moved, followed
+from onnxprune.axes.movement import MOST, Moved
 from onnxprune.axes.rules import refit, rule
 from onnxprune.axes.sizes import put_constant, put_setting, renumbered
 from onnxprune.model import Model
@@ -199,58 +199,6 @@ def pad_sizes(model: Model, node: Node, left: Left) -> None:
     dims = list(range(rank)) if axes is None else [int(a) % (rank or 1) for a in axes.ravel()]
     rows = [pads.get(dim, (0, 0)) for dim in dims]
     put_setting(model, node, "pads", 1, [before for before, _ in rows] + [after for _, after in rows])
-
-
-ALONG = ("GatherElements", "Scatter", "ScatterElements")  # one index for each element, along one axis
-
-
-@rule(*ALONG, "GatherND", "ScatterND")
-def by_index(node: Node) -> Facts:
-    """Followed element by element where the indices are constant; what they do not address passes whole."""
-    x, y = node.x(), node.y()
-    if node.attrs.get("reduction", "none") != "none":
-        raise ValueError("it adds up what it places, which is not followed")
-    scatters = node.op.startswith("Scatter")
-    pairs = {2 if scatters else 0: _pairs(node)}
-    moved = list(followed(node, [0, *pairs] if scatters else [0], pairs))
-    yield from moved
-    if scatters:  # the output is the data with other values in places
-        yield from (Tie(axis, at(y, axis.dim)) for axis in x.axes())
-        tied = {axis for fact in moved for axis in axes(fact)}
-        loose = (axis for axis in y.axes() if axis not in tied)
-        yield from (Pin(axis, f"{node.op} '{node.name}' places what is no function of its slots") for axis in loose)
-
-
-def _pairs(node: Node) -> list[tuple[int, int]]:
-    """The dimensions of what is moved that may be those of the output."""
-    rank, wide = node.x().rank or 0, node.x(1).rank or 0
-    if node.op in ALONG:
-        return [(d, d) for d in range(rank)]
-    depth, batch = node.x(1).size(-1) or 0, int(node.attrs.get("batch_dims", 0))
-    lead, addressed = range(batch, wide - 1), range(batch, batch + depth)
-    same = [(d, d) for d in range(batch)]
-    found = [(place, axis) for place in lead for axis in addressed]  # a place among the indices, an axis addressed
-    rest = [(wide - 1 + k, batch + depth + k) for k in range(rank - batch - depth)]
-    return [*same, *(found + rest if node.op == "ScatterND" else [(b, a) for a, b in found + rest])]
-
-
-@refit(*ALONG, "GatherND", "ScatterND")
-def indices_left(model: Model, node: Node, left: Left) -> None:
-    """Take the indices of what is left, and renumber the slots that they address."""
-    x, index = node.x(), node.x(1)
-    carrier, value = node.x(2) if node.op.startswith("Scatter") else node.y(), np.array(index.value())
-    for dim in range((index.rank or 0) - (node.op not in ALONG)):
-        if left.cuts(at(carrier, dim)):
-            value = np.take(value, left.slots(at(carrier, dim)), dim)
-    if node.op in ALONG:
-        addressed = {int(node.attrs.get("axis", 0)) % (x.rank or 1): value}
-    else:
-        batch = int(node.attrs.get("batch_dims", 0))
-        addressed = {batch + k: value[..., k] for k in range(value.shape[-1])}
-    for dim, part in addressed.items():
-        if left.cuts(at(x, dim)):
-            part[...] = renumbered(part % (x.size(dim) or 1), left.slots(at(x, dim)))
-    put_constant(model, node, 1, value)
 
 
 def _as_table(slots: Array) -> tuple[int, ...]:
