@@ -92,7 +92,8 @@ def _last(module: nn.Module, network: Network) -> list[nn.Module]:
 
 
 def _size(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+    held = (*module.parameters(), *module.buffers())  # as they stand in a file, running statistics among them
+    return sum(t.numel() for t in held if t.is_floating_point())
 
 
 def onnxsim(path: Path) -> dict[str, Any]:
