@@ -14,7 +14,7 @@ from onnxprune.runtime import Session
 
 __all__ = ["Latency", "latencies", "latency"]
 
-WARM_UP, LEAST_RUNS, MOST_RUNS, SECONDS = 3, 10, 300, 2.0
+WARM_UP, LEAST_RUNS, MOST_RUNS, SECONDS = 3, 10, 300, 1.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Latency:
 def latency(
     before: Model, after: Model, feeds: Mapping[str, Array], threads: int = 1, runs: int | None = None
 ) -> Latency:
-    """Time both models in onnxruntime on the same feeds, in turns; ``runs`` of each, by default as 2 seconds allow."""
+    """Time both models in onnxruntime on the same feeds, in turns; ``runs`` of each, by default as a second allows."""
     return latencies(before, (after,), feeds, threads, runs)[0]
 
 
