@@ -101,7 +101,7 @@ def _conv(node: Node, shapes: Shapes) -> Term:
 def _matmul(node: Node, shapes: Shapes) -> Term:
     """Outputs times the length of the sum."""
     if (view := linear(node)) is not None:
-        rank = view.y.rank or 1
+        rank = len(shapes[view.y.name]) or 1
         rows, fixed = _repeats(view.y, [d for d in range(rank) if d != view.y_channel % rank], shapes)
         return Term(node.name, rows, (*fixed, view.made, view.read))
     x, y = shapes[node.x().name], shapes[node.y().name]

@@ -360,3 +360,14 @@ def test_operators_between_tensors_of_unknown_rank_count_nothing() -> None:
     proto.opset_import.add(domain="my.dom", version=1)
     model = Model.load(proto)
     assert model.get(Stats(), context(model)).macs == 2 * 6 * 3 * 25
+
+
+def test_an_operator_whose_rank_only_a_run_tells_counts_as_any_other() -> None:
+    """The two branches of an If make tensors of different rank."""
+    text = """(float[2,4,3] x, float[R] like) => (float[] y) <float[3,8] w, bool yes = {1}>
+        { t = If (yes) <then_branch = a () => (float[] p) { p = Identity(x) },
+                        else_branch = b () => (float[] q) { q = Identity(like) }>
+          y = MatMul(t, w) }"""
+    model = net(text)
+    assert model.node("MatMul_1").y().rank is None
+    assert model.get(Stats(), context(model)).macs == 2 * 4 * 3 * 8

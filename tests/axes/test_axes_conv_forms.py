@@ -105,5 +105,5 @@ def test_a_transposed_convolution_whose_groups_do_not_fit_is_left_alone() -> Non
     (node,) = (node for node in net(FORMS["transposed, grouped"]).nodes if node.op == "ConvTranspose")
     found = facts_of(replace(node, attrs={**node.attrs, "group": 4}))
     assert {f.why for f in found if isinstance(f, Pin)} == {
-        f"ConvTranspose '{node.name}': 6 channels cannot be shared out among 4 groups"
+        f"ConvTranspose '{node.name}': 6 kernels cannot be shared out among 4 groups"
     }

@@ -15,8 +15,6 @@ def conv(node: Node) -> Facts:
     """Ungrouped, grouped and depthwise convolution of any rank."""
     view, (rows, width) = _kernels(node)
     x, w, y, groups = view.x, view.weight, view.y, view.groups
-    if groups < 1 or rows % groups:
-        raise ValueError(f"{rows} kernels cannot be shared out among {groups} groups")
     if width == 1 and groups > 1:  # depthwise: a channel and its rows * 1/groups kernels are one
         yield Tie(at(x, 1), at(w, 0), repeat=rows // groups)
         yield Pin(at(w, 1), "depthwise kernels have one column")
@@ -33,8 +31,6 @@ def conv_transpose(node: Node) -> Facts:
     """As a convolution, with the kernel's first two dimensions swapped: it is [inputs, outputs of the group, …]."""
     view, (rows, width) = _kernels(node)
     x, w, y, groups = view.x, view.weight, view.y, view.groups
-    if groups < 1 or rows % groups:
-        raise ValueError(f"{rows} channels cannot be shared out among {groups} groups")
     yield Tie(at(x, 1), at(w, 0))
     if rows == groups > 1:  # depthwise: a channel makes width others
         yield Tie(at(w, 0), at(y, 1), repeat=width)
@@ -47,13 +43,15 @@ def conv_transpose(node: Node) -> Facts:
 
 
 def _kernels(node: Node) -> tuple[Linear, tuple[int, int]]:
-    """The operator and the first two sizes of its kernel; ValueError where they or the kernel are not fixed."""
+    """The operator and the first two sizes of its kernel; ValueError where they are not fixed or not fit its groups."""
     view, w = linear(node), node.x(1)
     rows, width = w.size(0), w.size(1)
     if rows is None or width is None:
         raise ValueError("the weight's shape is known at run time only")
     if view is None:
         raise ValueError("the weight is computed at run time")
+    if view.groups < 1 or rows % view.groups:
+        raise ValueError(f"{rows} kernels cannot be shared out among {view.groups} groups")
     return view, (rows, width)
 
 
