@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-import numpy as np
 import onnx
 
 from onnxprune.counted import shape_of
 from onnxprune.errors import ModelError
 from onnxprune.external import is_external
-from onnxprune.node import RANDOM, Array, Node, Tensor
+from onnxprune.node import Array, Node, Tensor
 from onnxprune.normal import normalise
 from onnxprune.proto import infer, outline, read, write
 from onnxprune.provenance import Provenance
@@ -24,8 +22,9 @@ from onnxprune.shapes import fill_gaps
 from onnxprune.sizes import TWO_GB, weigh
 from onnxprune.spool import Weight, stored
 from onnxprune.subgraphs import all_nodes, data_files
+from onnxprune.views import consumers, dtype_of, producers, viewed
 from onnxprune.weights import inlined, raw
-from onnxprune.wiring import Wired, Wiring
+from onnxprune.wiring import Wiring
 
 if TYPE_CHECKING:
     from onnxprune.axes.reasons import Reason
@@ -200,15 +199,17 @@ class Model:
             dtype = onnx.helper.tensor_dtype_to_np_dtype(held.proto.data_type)
             return Tensor(name, tuple(held.proto.dims), dtype, held.value)
         info = self._inferred().get(name)
-        return Tensor(name, shape_of(info), _dtype(info)) if info is not None else Tensor(name, None, None)
+        return Tensor(name, shape_of(info), dtype_of(info)) if info is not None else Tensor(name, None, None)
 
     def producer(self, name: str) -> Node | None:
         """The node that computes a tensor; None for graph inputs and constants."""
-        return cast(dict[str, Node], self._remember("producers", self._producers)).get(name)
+        return cast(dict[str, Node], self._remember("producers", lambda: producers(self.nodes))).get(name)
 
     def consumers(self, name: str) -> tuple[Node, ...]:
         """The nodes that read a tensor, those whose subgraphs capture it included, each once."""
-        return cast(dict[str, tuple[Node, ...]], self._remember("consumers", self._consumers)).get(name, ())
+        return cast(dict[str, tuple[Node, ...]], self._remember("consumers", lambda: consumers(self.nodes))).get(
+            name, ()
+        )
 
     def captured(self, name: str) -> bool:
         """Whether some subgraph reads the tensor by this very name."""
@@ -336,35 +337,8 @@ class Model:
 
     def _nodes(self) -> dict[str, Node]:
         if self._views is None:
-            known: dict[str, Tensor] = {}
-            self._views = {wired.proto.name: self._view(wired, known) for wired in self._wiring}
+            self._views = viewed(self._wiring, self.opset, self.tensor)
         return self._views
-
-    def _view(self, wired: Wired, known: dict[str, Tensor]) -> Node:
-        held = wired.proto
-        inputs = tuple(self._seen(name, known) for name in wired.inputs)
-        captures = tuple(t for name in wired.captures if (t := self._seen(name, known)) is not None)
-        attrs = MappingProxyType({a.name: _attribute(a) for a in held.attribute})
-        if _derived(held, inputs):
-            known.update({name: replace(self.tensor(name), derived=True) for name in wired.outputs if name})
-        outputs = tuple(self._seen(name, known) for name in wired.outputs)
-        return Node(held.name, held.op_type, held.domain, self.opset, inputs, outputs, attrs, captures)
-
-    def _seen(self, name: str, known: dict[str, Tensor]) -> Tensor | None:
-        if name and name not in known:
-            known[name] = self.tensor(name)
-        return known.get(name)
-
-    def _producers(self) -> dict[str, Node]:
-        return {t.name: node for node in self.nodes for t in node.outputs if t is not None}
-
-    def _consumers(self) -> dict[str, tuple[Node, ...]]:
-        found: dict[str, dict[str, Node]] = {}
-        for node in self.nodes:
-            for t in (*node.inputs, *node.captures):
-                if t is not None:
-                    found.setdefault(t.name, {})[node.name] = node
-        return {name: tuple(nodes.values()) for name, nodes in found.items()}
 
 
 def _acquaint(graph: onnx.GraphProto) -> None:
@@ -375,14 +349,6 @@ def _acquaint(graph: onnx.GraphProto) -> None:
         rules.load()
 
 
-def _derived(node: onnx.NodeProto, inputs: Iterable[Tensor | None]) -> bool:
-    """Whether a known operator computes from constants alone, the same at every run, and has no subgraph."""
-    read = [t.fixed for t in inputs if t is not None]
-    bodies = any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute)
-    known = node.domain in ("", "com.microsoft") and node.op_type not in RANDOM
-    return known and bool(read) and all(read) and not bodies
-
-
 def _envelope(proto: onnx.ModelProto) -> onnx.ModelProto:
     """The model without its nodes, initializers and interior shapes, which are taken away: all that is kept as it came.
 
@@ -391,16 +357,3 @@ def _envelope(proto: onnx.ModelProto) -> onnx.ModelProto:
     for field in ("node", "initializer", "value_info"):
         proto.graph.ClearField(field)
     return proto
-
-
-def _attribute(attribute: onnx.AttributeProto) -> Any:
-    value = onnx.helper.get_attribute_value(attribute)
-    if attribute.type == onnx.AttributeProto.STRING:
-        return value.decode(errors="replace")
-    return tuple(value) if attribute.type in (onnx.AttributeProto.INTS, onnx.AttributeProto.FLOATS) else value
-
-
-def _dtype(info: onnx.ValueInfoProto) -> np.dtype[Any] | None:
-    kind = info.type.tensor_type.elem_type
-    known = kind in onnx.TensorProto.DataType.values()  # a Cast may ask for anything
-    return onnx.helper.tensor_dtype_to_np_dtype(kind) if kind and known else None
