@@ -13,16 +13,20 @@ from onnx import helper
 from oracle import net
 from prunes import IMAGE, calibrated, quarter, redundant, samples, sqnr, unseen
 
-from onnxprune import healing
+from onnxprune import healing, ridge
+from onnxprune.axes.linear import Linear
 from onnxprune.cache import Cache
 from onnxprune.calibrate import Calibration
 from onnxprune.errors import PassError
 from onnxprune.evaluate import Evaluator
-from onnxprune.healing import Healed, Wave, heal, refit
+from onnxprune.healing import Aim, Wave, heal, refit
 from onnxprune.manager import PassManager
 from onnxprune.model import Model
+from onnxprune.moments import Moments
 from onnxprune.node import Axis
+from onnxprune.patches import Rows
 from onnxprune.recipe import Recipe
+from onnxprune.ridge import Healed
 
 MODELS = Path(__file__).parents[1] / "models"
 CONV = IMAGE.format("float[6,8,3,3] v", "y = Conv(r, v)")
@@ -75,7 +79,7 @@ def test_what_reads_nothing_that_was_cut_is_not_touched() -> None:
     ctx = calibrated(model)
     before = model.fingerprint()
     assert heal(model, ctx, set()) == "nothing to heal"
-    assert heal(model, ctx, {Axis("w", 0), Axis("b", 0)}) == "nothing to heal"
+    assert heal(model, ctx, {Axis("v", 0), Axis("u", 0)}) == "nothing to heal"
     assert model.fingerprint() == before
     assert model.skipped == {}
 
@@ -140,9 +144,9 @@ def test_memory_does_not_grow_with_the_samples() -> None:
         model = redundant(CONV)
         ctx = calibrated(model, samples(model, count))
         after = quarter(model, ctx, heal="none")[0]
-        Wave(("Conv_2",)).compute(after, ctx)  # onnxruntime and numpy are warm
+        Wave((Aim("Conv_2", "y"),)).compute(after, ctx)  # onnxruntime and numpy are warm
         tracemalloc.start()
-        Wave(("Conv_2",)).compute(after, ctx)
+        Wave((Aim("Conv_2", "y"),)).compute(after, ctx)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0], peaks
@@ -151,10 +155,10 @@ def test_memory_does_not_grow_with_the_samples() -> None:
 def test_moments_are_sums() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 50, 7)), rng.normal(size=(2, 50, 3))
-    whole, parts = healing._Moments(), healing._Moments()
-    whole.add(healing.Rows(x, y))
+    whole, parts = Moments(), Moments()
+    whole.add(Rows(x, y))
     for start in range(0, 50, 10):
-        parts.add(healing.Rows(x[:, start : start + 10], y[:, start : start + 10]))
+        parts.add(Rows(x[:, start : start + 10], y[:, start : start + 10]))
     ones = np.concatenate([x, np.ones((2, 50, 1))], axis=2)
     np.testing.assert_allclose(whole.h, np.einsum("grc,grd->gcd", ones, ones))
     np.testing.assert_allclose(whole.g, np.einsum("grn,grc->gnc", y, ones))
@@ -187,11 +191,9 @@ def test_a_lone_batch_is_fitted_and_checked_on_and_the_note_says_so() -> None:
 
 def test_a_matrix_that_is_never_positive_definite_changes_nothing() -> None:
     right = np.ones((3, 2))
-    assert not healing._solved(np.diag([1.0, 1.0, -1e30]), right, 1.0).any()
-    np.testing.assert_allclose(healing._solved(np.zeros((3, 3)), right, 0.5), 2 * right)
-    np.testing.assert_allclose(
-        healing._solved(np.diag([1.0, 1.0, -1.0]), right, 0.5), [[1 / 6] * 2] * 2 + [[1 / 4] * 2]
-    )
+    assert not ridge._solved(np.diag([1.0, 1.0, -1e30]), right, 1.0).any()
+    np.testing.assert_allclose(ridge._solved(np.zeros((3, 3)), right, 0.5), 2 * right)
+    np.testing.assert_allclose(ridge._solved(np.diag([1.0, 1.0, -1.0]), right, 0.5), [[1 / 6] * 2] * 2 + [[1 / 4] * 2])
 
 
 # -- chance ----------------------------------------------------------------------------------------------------------
@@ -214,7 +216,7 @@ def once(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     compute = Wave.compute
 
     def counted(self: Wave, model: Model, ctx: object) -> object:
-        computed.append(self.nodes)
+        computed.append(tuple(aim.node for aim in self.aims))
         return compute(self, model, ctx)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Wave, "compute", counted)
@@ -236,15 +238,15 @@ def test_a_second_run_takes_the_answer_from_disk(tmp_path: Path, once: list[tupl
 def test_a_run_that_was_killed_goes_on_where_it_was(
     tmp_path: Path, once: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, refitted = net(CHAIN), healing._refitted
+    model, refitted = net(CHAIN), healing.refitted
 
-    def killed(view: healing.Linear, *moments: healing._Moments) -> Healed:
+    def killed(view: Linear, *moments: Moments) -> Healed:
         if len(once) == 2:
             raise KeyboardInterrupt
         return refitted(view, *moments)
 
     with monkeypatch.context() as during:
-        during.setattr(healing, "_refitted", killed)
+        during.setattr(healing, "refitted", killed)
         with pytest.raises(KeyboardInterrupt):
             quarter(model, calibrated(model, cache=Cache(tmp_path)))
     resumed, _ = quarter(model, calibrated(model, cache=Cache(tmp_path)))

@@ -1,0 +1,106 @@
+"""Sums over the rows that a layer reads and those it is to make, in float64: all that least squares has to know.
+
+A row is what one output position is computed from (``patches``). The rows x come from one network and the rows y from
+another, such as its original; of both only the sums are kept, whatever the number of samples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxprune.axes.linear import Linear
+from onnxprune.calibrate import Calibration
+from onnxprune.errors import PassError
+from onnxprune.model import Model
+from onnxprune.node import Array, Axis
+from onnxprune.patches import Rows, rows_of
+from onnxprune.taps import tapped
+
+__all__ = ["BATCH", "Moments", "Target", "moments", "width"]
+
+POSITIONS = 64  # rows per sample of a convolution, or more to have ROWS_PER_COLUMN in all
+ROWS_PER_COLUMN = 10
+BATCH = 32
+
+
+@dataclass(eq=False)
+class Moments:
+    """Sums over rows (x, 1) and y, per group of the layer: Σ x·xᵀ, Σ y·xᵀ and Σ ‖y‖²."""
+
+    h: Array | float = 0.0  # [groups, columns + 1, columns + 1]
+    g: Array | float = 0.0  # [groups, outputs, columns + 1]
+    energy: float = 0.0
+
+    def add(self, rows: Rows) -> None:
+        """Count some rows more."""
+        x = np.concatenate([rows.x, np.ones((*rows.x.shape[:2], 1))], axis=2)
+        with np.errstate(all="ignore"):  # what is not finite shows in the sums
+            self.h = self.h + x.swapaxes(1, 2) @ x
+            self.g = self.g + rows.y.swapaxes(1, 2) @ x
+            self.energy += float(np.sum(rows.y**2))
+
+    @property
+    def finite(self) -> bool:
+        """Whether all rows were."""
+        return bool(np.isfinite(self.h).all() and np.isfinite(self.g).all() and math.isfinite(self.energy))
+
+    def error(self, weights: Array) -> float:
+        """Σ ‖y − W·x‖² as a share of Σ ‖y‖², with W [groups, outputs, columns + 1]."""
+        loss = np.sum((weights @ self.h) * weights) - 2 * np.sum(weights * self.g) + self.energy
+        return max(float(loss), 0.0) / (self.energy or 1.0)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a layer is to make: the original's tensor ``tensor``, less the present value of ``other`` if there is one.
+
+    Where a layer's output is added to another branch, the sum is what counts: the layer makes up for what the other
+    branch lacks (He et al. 2017, for residual networks).
+    """
+
+    view: Linear
+    tensor: str
+    other: str | None = None
+
+
+def moments(model: Model, original: Model, targets: Sequence[Target], part: Calibration, seed: int) -> list[Moments]:
+    """Stream the data through both networks; x from the model, y from the original.
+
+    Every layer draws its own rows, so that they do not depend on how many samples come at once.
+    """
+    sums = [Moments() for _ in targets]
+    draws = [np.random.default_rng(seed) for _ in targets]
+    given = tapped(model, [name for t in targets for name in (t.view.x.name, t.other) if name is not None])
+    wanted = tapped(original, [t.tensor for t in targets])
+    kept = [_kept(model, t) for t in targets]
+    for feeds in part.batches(BATCH):
+        xs = dict(zip(given.outputs, given(feeds), strict=True))
+        ys = dict(zip(wanted.outputs, wanted(feeds), strict=True))
+        for target, slots, total, draw in zip(targets, kept, sums, draws, strict=True):
+            view, y = target.view, np.take(ys[target.tensor], slots, target.view.y_channel)
+            y = y if target.other is None else y - xs[target.other]
+            total.add(rows_of(view, xs[view.x.name], y, _limit(view, part.count), draw))
+    return sums
+
+
+def _kept(model: Model, target: Target) -> Array:
+    """The original's channels that are left of what is wanted."""
+    channel = target.view.y.axes()[target.view.y_channel]
+    axis = Axis(target.tensor, channel.dim)
+    slots = model.provenance.slots(axis, model.tensor(target.tensor).size(axis.dim) or 0)
+    if slots is None:
+        raise PassError(f"'{axis}' does not stem from the original's tensor of that name")
+    return slots
+
+
+def width(view: Linear) -> int:
+    """How many columns the weights of one output have."""
+    return view.weight.elements() // (view.weight.size(view.rows) or 1)
+
+
+def _limit(view: Linear, samples: int) -> int:
+    return max(POSITIONS, -(-ROWS_PER_COLUMN * width(view) // samples))
