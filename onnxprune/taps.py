@@ -2,29 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 import onnx
 
 from onnxprune.model import Model
+from onnxprune.node import Node, Tensor
 from onnxprune.runtime import Session
 
-__all__ = ["tapped"]
+__all__ = ["Part", "part_of", "tapped"]
 
 
-def tapped(model: Model, names: Iterable[str], threads: int = 0) -> Session:
-    """A session that computes the tensors ``names``, in that order, and nothing that they do not need."""
-    wanted = list(dict.fromkeys(names))
-    needed, kept = set(wanted), set()
+@dataclass(frozen=True)
+class Part:
+    """Some nodes of a graph in their order, and what they or their caller read that none of them computes."""
+
+    nodes: tuple[Node, ...]
+    reads: frozenset[str]
+
+
+def part_of(model: Model, names: Iterable[str], given: Collection[str] = ()) -> Part:
+    """What computes the tensors ``names`` where the tensors ``given`` are there already, and nothing more.
+
+    A node of which only some outputs are given computes all of them anew where another one is needed.
+    """
+    needed, nodes = set(names), list[Node]()
     for node in reversed(model.nodes):
-        if any(t is not None and t.name in needed for t in node.outputs):
-            kept.add(node.name)
+        if any(t is not None and t.name in needed and t.name not in given for t in node.outputs):
+            nodes.append(node)
             needed.update(t.name for t in (*node.inputs, *node.captures) if t is not None)
-    proto = model.lean()
+    made = {t.name for node in nodes for t in node.outputs if t is not None}
+    return Part(tuple(reversed(nodes)), frozenset(needed - made))
+
+
+def tapped(model: Model, names: Iterable[str], threads: int = 0, given: Collection[str] = ()) -> Session:
+    """A session that computes the tensors ``names``, in that order, and nothing that they do not need.
+
+    It reads the tensors ``given``, of known type and any shape, as it reads graph inputs, where they are of use.
+    """
+    wanted = list(dict.fromkeys(names))
+    found = part_of(model, wanted, given)
+    kept, proto = {node.name for node in found.nodes}, model.lean()
     part = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import, functions=proto.functions)
     part.graph.name = "tapped"
     part.graph.node.extend(n for n in proto.graph.node if n.name in kept)
-    part.graph.input.extend(i for i in proto.graph.input if i.name in needed)
-    part.graph.initializer.extend(t for t in proto.graph.initializer if t.name in needed)
+    part.graph.input.extend(i for i in proto.graph.input if i.name in found.reads)
+    part.graph.input.extend(_open(model.tensor(name)) for name in given if name in found.reads)
+    part.graph.initializer.extend(t for t in proto.graph.initializer if t.name in found.reads)
     part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
     return Session(part, threads=threads)
+
+
+def _open(tensor: Tensor) -> onnx.ValueInfoProto:
+    """A graph input of the tensor's type and any shape."""
+    if tensor.dtype is None:
+        raise ValueError(f"the type of tensor '{tensor.name}' is not known: it cannot be given")
+    kind = onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype)
+    return onnx.helper.make_tensor_value_info(tensor.name, kind, None)
