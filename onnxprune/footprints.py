@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 
 from onnxprune.analyses.channels import ChannelGroups
-from onnxprune.analyses.importance import Magnitude
 from onnxprune.axes.groups import Group
 from onnxprune.axes.linear import linear
 from onnxprune.axes.reasons import Reason
@@ -19,17 +17,22 @@ from onnxprune.node import Array, Axis
 from onnxprune.passes import Context
 from onnxprune.plan import Candidate
 
-__all__ = ["Family", "families"]
+__all__ = ["Family", "Ranking", "families"]
 
-TINY = 1e-9
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Atoms in the order in which they go, and the harm done by the first k of them, from 0 on."""
+
+    order: Array
+    harm: Array
 
 
 @dataclass(frozen=True, eq=False)
 class Family:
     """Atoms of a group with the same footprint: each has ``counts[axis]`` slots of every axis it is part of.
 
-    ``made`` are the axes that make channels, each with its layers; ``shares[i, j]`` is the part of the weights of the
-    i-th of them that the j-th atom holds.
+    ``made`` are the axes that make channels, each with its layers.
     """
 
     where: str
@@ -37,7 +40,6 @@ class Family:
     atoms: Array
     counts: Mapping[Hashable, int]
     made: Mapping[Axis, list[str]]
-    shares: Array
 
     @property
     def width(self) -> tuple[int, int]:
@@ -45,21 +47,23 @@ class Family:
         _, count = max((len(self.group.atoms[axis]), self.counts[axis]) for axis in self.made)
         return count * len(self.atoms), count
 
-    def candidate(self, free: Array, steps: Array, doomed: dict[Axis, Array], left_out: Reason) -> Candidate:
-        """The offer to remove some of the atoms that are free; applying it adds their slots to ``doomed``."""
-        order = np.argsort(self.shares[:, free].sum(axis=0), kind="stable")
-        gone = np.cumsum(self.shares[:, free][:, order], axis=1)
-        harm = (np.maximum(1 - gone, TINY) ** -2 - 1).sum(axis=0)
-        weakest = self.atoms[free][order]
+    def candidate(self, ranking: Ranking, steps: Array, doomed: dict[Axis, Array], left_out: Reason) -> Candidate:
+        """The offer to remove the atoms that were ranked; applying it adds their slots to ``doomed``."""
 
         def apply(model: Model, amount: int) -> None:
             if not amount:
                 self.skip(model, left_out)
-            for axis, slots in self.group.slots(weakest[:amount]).items():
+            for axis, slots in self.group.slots(ranking.order[:amount]).items():
                 doomed[axis] = np.union1d(doomed.get(axis, slots), slots)
 
-        never = np.full(len(self.atoms) - len(weakest), np.inf)
-        return Candidate(self.where, self.counts, np.concatenate([[0.0], harm, never]), steps, apply)
+        never = np.full(len(self.atoms) - len(ranking.order), np.inf)
+        return Candidate(self.where, self.counts, np.concatenate([ranking.harm, never]), steps, apply)
+
+    def free(self, kept: Collection[Axis], approximate: bool) -> Array:
+        """The atoms that may be cut, no slot of the axes ``kept`` among them."""
+        whole = [np.isin(self.atoms, self.group.atoms[axis]) for axis in kept if axis in self.group.atoms]
+        free = [self.group.obstacle(atom, approximate) is None for atom in self.atoms.tolist()]
+        return np.asarray(self.atoms[np.array(free, bool) & ~np.any([np.zeros(len(free), bool), *whole], axis=0)])
 
     def removed(self, doomed: Mapping[Axis, Array]) -> int:
         """How many of the atoms go with these slots."""
@@ -75,9 +79,9 @@ class Family:
                 model.skip(layer, f"{what}: {reason.why}{shared.get(layer, '')}", reason)
 
 
-def families(model: Model, ctx: Context, norm: Literal["l1", "l2"]) -> Iterator[Family]:
+def families(model: Model, ctx: Context) -> Iterator[Family]:
     """Of every group, the families that hold channels of a linear operator, in the order of the graph."""
-    shares, makers = model.get(Magnitude(norm), ctx), dict[Axis, list[str]]()
+    makers = dict[Axis, list[str]]()
     for node in model.nodes:
         if (view := linear(node)) is not None:
             makers.setdefault(view.made, []).append(node.name)
@@ -92,7 +96,6 @@ def families(model: Model, ctx: Context, norm: Literal["l1", "l2"]) -> Iterator[
             counts: dict[Hashable, int] = {a: int(n) for a, n in zip(axes, pattern, strict=True) if n}
             made = {axis: makers[axis] for axis in axes if axis in counts and axis in makers}
             atoms = np.flatnonzero(member.ravel() == number)
-            held = [np.bincount(group.atoms[axis], shares[axis], group.size)[atoms] for axis in made]
             if made:
                 where = f"{', '.join(name for layers in made.values() for name in layers)} [{index}.{number}]"
-                yield Family(where, group, atoms, counts, made, np.array(held))
+                yield Family(where, group, atoms, counts, made)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -21,12 +21,13 @@ from onnxprune.calibrate import Calibration
 from onnxprune.errors import PassError
 from onnxprune.evaluate import compare_each
 from onnxprune.model import Model
-from onnxprune.moments import Target, moments, width
+from onnxprune.moments import BATCH, Moments, Target, moments, width
 from onnxprune.node import Array, Axis, Node
 from onnxprune.passes import Analysis, Context
 from onnxprune.ridge import Healed, refitted
+from onnxprune.stepwise import Stepwise
 
-__all__ = ["Aim", "Wave", "heal", "refit", "unbiased"]
+__all__ = ["Aim", "Wave", "heal", "obstacle", "refit", "store", "unbiased"]
 
 WIDEST = 6000  # columns: H and its factor then take half a gigabyte
 
@@ -39,11 +40,45 @@ class Aim(NamedTuple):
     other: str | None = None
 
 
+class Runs:
+    """A network and its original, run over both parts of the data as far as the waves have come."""
+
+    def __init__(self, data: Calibration) -> None:
+        """Begin with the graph inputs."""
+        self._parts = [(part, Stepwise(part, BATCH), Stepwise(part, BATCH)) for part in data.split()]
+
+    def moments(
+        self, model: Model, original: Model, aims: Sequence[Aim], later: Sequence[Aim], seed: int
+    ) -> list[list[Moments]]:
+        """The sums for each aim, over the fit part and over the check part; ``later`` are the aims still to come."""
+        targets, rest = _targets(model, aims), _targets(model, later)
+        found = []
+        for number, (part, ours, theirs) in enumerate(self._parts):
+            xs = ours.batches(model, _given(targets), _given(rest))
+            ys = theirs.batches(original, [t.tensor for t in targets], [t.tensor for t in rest])
+            found.append(moments(model, targets, xs, ys, part.count, seed + number))
+        return [list(pair) for pair in zip(*found, strict=True)]
+
+
+def _targets(model: Model, aims: Iterable[Aim]) -> list[Target]:
+    found = ((aim, linear(model.node(aim.node))) for aim in aims)
+    return [Target(view, aim.tensor, aim.other) for aim, view in found if view is not None]
+
+
+def _given(targets: Iterable[Target]) -> list[str]:
+    return list(dict.fromkeys(name for t in targets for name in (t.view.x.name, t.other) if name is not None))
+
+
 @dataclass(frozen=True)
 class Wave(Analysis[Mapping[str, Healed]]):
-    """What least squares makes of nodes that share runs, in the network that the waves before made; kept on disk."""
+    """What least squares makes of nodes that share runs, in the network that the waves before made; kept on disk.
+
+    ``runs`` have come as far as those waves, and go on for the nodes ``later``.
+    """
 
     aims: tuple[Aim, ...]
+    later: tuple[Aim, ...] = field(default=(), compare=False, repr=False)
+    runs: Runs | None = field(default=None, compare=False, repr=False)
     uses = ("original", "calibration", "seed")
     revision = 2
 
@@ -51,15 +86,10 @@ class Wave(Analysis[Mapping[str, Healed]]):
         """Fit on one part of the data, choose on the other."""
         if ctx.calibration is None:
             raise PassError("healing needs calibration data: give --calib, or heal=none")
-        fit, check = ctx.calibration.split()
-        targets = [
-            Target(view, aim.tensor, aim.other)
-            for aim in self.aims
-            if (view := linear(model.node(aim.node))) is not None
-        ]
-        fitted = moments(model, ctx.original, targets, fit, ctx.seed)
-        checked = moments(model, ctx.original, targets, check, ctx.seed + 1)
-        return {t.view.node.name: refitted(t.view, *sums) for t, *sums in zip(targets, fitted, checked, strict=True)}
+        runs = self.runs or Runs(ctx.calibration)
+        sums = runs.moments(model, ctx.original, self.aims, self.later, ctx.seed)
+        views = (target.view for target in _targets(model, self.aims))
+        return {view.node.name: refitted(view, *pair) for view, pair in zip(views, sums, strict=True)}
 
     def pack(self, result: Mapping[str, Healed]) -> dict[str, Array]:
         """As named arrays: errors in the order of the names, weights and biases by number."""
@@ -92,14 +122,14 @@ def heal(model: Model, ctx: Context, cut: Iterable[Axis]) -> str:
     for name in (name for name, layer in found.items() if math.isnan(layer.before)):
         model.skip(name, "not healed: what it reads or makes is not finite on the calibration data")
     healed, (fit, check) = model.copy(), ctx.calibration.split()
-    _store(healed, found)
+    store(healed, found)
     before, after = _qualities(ctx.original, (model, healed), check)
     held_out = "" if fit.fingerprint() != check.fingerprint() else " on the very samples it was fitted to"
     if math.isinf(before):
         return "nothing to heal: the outputs are the same"
     if not after > before:
         return f"healing refused: outputs {before:.1f} → {after:.1f} dB{held_out}"
-    _store(model, found)
+    store(model, found)
     count = sum(layer.weight is not None for layer in found.values())
     return f"healed {count} of {len(nodes)} layers, outputs {before:.1f} → {after:.1f} dB{held_out}"
 
@@ -108,9 +138,12 @@ def refit(model: Model, nodes: Collection[str], ctx: Context) -> Mapping[str, He
     """What least squares makes of the nodes; a run that was killed goes on with the wave that it was at."""
     work, found = model.copy(), dict[str, Healed]()
     with ctx.progress.task("healing", len(nodes)) as step:
-        for wave in _waves(model, ctx.original, nodes):
-            found |= (healed := work.get(Wave(tuple(wave)), ctx))
-            _store(work, healed)
+        waves = _waves(model, ctx.original, nodes)
+        runs = None if ctx.calibration is None else Runs(ctx.calibration)
+        for number, wave in enumerate(waves):
+            later = tuple(aim for after in waves[number + 1 :] for aim in after)
+            found |= (healed := work.get(Wave(tuple(wave), later, runs), ctx))
+            store(work, healed)
             step(len(wave))
     return found
 
@@ -141,14 +174,14 @@ def _healable(model: Model, original: Model, cut: set[Axis]) -> tuple[str, ...]:
     """The linear nodes to refit, in the order of the graph; the others that read a cut axis are skipped."""
     found = []
     for view in _behind(model, cut):
-        if not (why := _obstacle(model, original, view)):
+        if not (why := obstacle(model, original, view)):
             found.append(view.node.name)
         elif view.read in cut:
             model.skip(view.node.name, f"not healed: {why}")
     return tuple(found)
 
 
-def _obstacle(model: Model, original: Model, view: Linear) -> str | None:
+def obstacle(model: Model, original: Model, view: Linear) -> str | None:
     if not view.plain:
         return f"its weight '{view.weight.name}' is no constant that is multiplied from the right"
     if len(reads(model, view.weight.name)) > 1:
@@ -197,7 +230,7 @@ def _aim(model: Model, original: Model, node: Node, depth: int, behind: Mapping[
     return Aim(node.name, total.name, others[0].name) if healed else Aim(node.name, y.name)
 
 
-def _store(model: Model, found: Mapping[str, Healed]) -> None:
+def store(model: Model, found: Mapping[str, Healed]) -> None:
     views = [view for name in found if (view := linear(model.node(name))) is not None]
     names = [own_bias(model, view) for view in views]
     for view, name in zip(views, names, strict=True):

@@ -7,7 +7,7 @@ another, such as its original; of both only the sums are kept, whatever the numb
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from onnxprune.node import Array, Axis
 from onnxprune.patches import Rows, rows_of
 from onnxprune.taps import tapped
 
-__all__ = ["BATCH", "Moments", "Target", "moments", "width"]
+__all__ = ["BATCH", "Moments", "Target", "moments", "read", "width"]
 
 POSITIONS = 64  # rows per sample of a convolution, or more to have ROWS_PER_COLUMN in all
 ROWS_PER_COLUMN = 10
@@ -29,11 +29,12 @@ BATCH = 32
 
 @dataclass(eq=False)
 class Moments:
-    """Sums over rows (x, 1) and y, per group of the layer: Σ x·xᵀ, Σ y·xᵀ and Σ ‖y‖²."""
+    """Sums over rows (x, 1) and y, per group of the layer: Σ x·xᵀ, Σ y·xᵀ, Σ ‖y‖², and how often x was 0."""
 
     h: Array | float = 0.0  # [groups, columns + 1, columns + 1]
     g: Array | float = 0.0  # [groups, outputs, columns + 1]
     energy: float = 0.0
+    zeros: Array | float = 0.0  # [groups, columns]
 
     def add(self, rows: Rows) -> None:
         """Count some rows more."""
@@ -42,6 +43,7 @@ class Moments:
             self.h = self.h + x.swapaxes(1, 2) @ x
             self.g = self.g + rows.y.swapaxes(1, 2) @ x
             self.energy += float(np.sum(rows.y**2))
+            self.zeros = self.zeros + np.sum(rows.x == 0, axis=1)
 
     @property
     def finite(self) -> bool:
@@ -67,23 +69,35 @@ class Target:
     other: str | None = None
 
 
-def moments(model: Model, original: Model, targets: Sequence[Target], part: Calibration, seed: int) -> list[Moments]:
-    """Stream the data through both networks; x from the model, y from the original.
+Batches = Iterable[Mapping[str, Array]]
+
+
+def moments(
+    model: Model, targets: Sequence[Target], xs: Batches, ys: Batches, samples: int, seed: int
+) -> list[Moments]:
+    """Sum up over batches: ``xs`` holds what the model computes, ``ys`` what its original does.
 
     Every layer draws its own rows, so that they do not depend on how many samples come at once.
     """
     sums = [Moments() for _ in targets]
     draws = [np.random.default_rng(seed) for _ in targets]
-    given = tapped(model, [name for t in targets for name in (t.view.x.name, t.other) if name is not None])
-    wanted = tapped(original, [t.tensor for t in targets])
     kept = [_kept(model, t) for t in targets]
+    for given, wanted in zip(xs, ys, strict=True):
+        for target, slots, total, draw in zip(targets, kept, sums, draws, strict=True):
+            view, y = target.view, np.take(wanted[target.tensor], slots, target.view.y_channel)
+            y = y if target.other is None else y - given[target.other]
+            total.add(rows_of(view, given[view.x.name], y, _limit(view, samples), draw))
+    return sums
+
+
+def read(model: Model, views: Sequence[Linear], part: Calibration, seed: int) -> list[Moments]:
+    """The sums over what layers read, without any rows y."""
+    sums, draws = [Moments() for _ in views], [np.random.default_rng(seed) for _ in views]
+    given = tapped(model, [view.x.name for view in views])
     for feeds in part.batches(BATCH):
         xs = dict(zip(given.outputs, given(feeds), strict=True))
-        ys = dict(zip(wanted.outputs, wanted(feeds), strict=True))
-        for target, slots, total, draw in zip(targets, kept, sums, draws, strict=True):
-            view, y = target.view, np.take(ys[target.tensor], slots, target.view.y_channel)
-            y = y if target.other is None else y - xs[target.other]
-            total.add(rows_of(view, xs[view.x.name], y, _limit(view, part.count), draw))
+        for view, total, draw in zip(views, sums, draws, strict=True):
+            total.add(rows_of(view, xs[view.x.name], None, _limit(view, part.count), draw))
     return sums
 
 

@@ -87,7 +87,7 @@ class Analysis(Generic[T]):
     ``uses`` names the parts of the context that the answer depends on (``calibration``, ``original``, ``seed`` …):
     question, model fingerprint and those parts are the key under which it is remembered. A subclass that defines
     ``pack`` and ``unpack`` (to and from named arrays) is kept on disk too; it counts ``revision`` up whenever its
-    answers become others.
+    answers become others. Fields that are not compared are no part of the question.
     """
 
     uses: ClassVar[tuple[str, ...]] = ()
@@ -119,7 +119,7 @@ class Analysis(Generic[T]):
 
     def key(self, model: Model, ctx: Context) -> str:
         """The content address of the answer."""
-        options = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        options = {f.name: getattr(self, f.name) for f in fields(self) if f.compare}  # type: ignore[arg-type]
         kind = type(self)
         tool = (version("onnxprune"), rules.fingerprint())
         words = (*tool, kind.__module__, kind.__qualname__, kind.revision, options, model.fingerprint())

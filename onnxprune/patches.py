@@ -25,14 +25,19 @@ class Rows:
     y: Array
 
 
-def rows_of(view: Linear, x: Array, y: Array, limit: int, rng: np.random.Generator) -> Rows:
+def rows_of(view: Linear, x: Array, y: Array | None, limit: int, rng: np.random.Generator) -> Rows:
     """At most ``limit`` random rows per sample of the batch ``x``, with the wanted outputs ``y`` of the same positions.
 
-    Columns are in the order of the weight's axes: input channel first, then kernel position.
+    Columns are in the order of the weight's axes: input channel first, then kernel position. Without ``y`` there are
+    no outputs: Rows.y is [groups, rows, 0].
     """
+    if y is None:
+        y = np.zeros((len(x), 0, *_places(view, x.shape[2:]))) if view.node.op == "Conv" else x[..., :0]
     if view.node.op == "Conv":
         return _windows(view, x, y, limit, rng)
-    flat_x, flat_y = (t.reshape(len(t), -1, t.shape[-1]) for t in (np.atleast_2d(x), np.atleast_2d(y)))
+    flat_x, flat_y = (
+        t.reshape(len(t), math.prod(t.shape[1:-1]), -1 if t.size else 0) for t in map(np.atleast_2d, (x, y))
+    )
     sample, position = _chosen(flat_x.shape[0], flat_x.shape[1], limit, rng)
     rows_x, rows_y = flat_x[sample, position], flat_y[sample, position]
     return Rows(rows_x[None].astype(np.float64), rows_y[None].astype(np.float64))
@@ -48,9 +53,8 @@ def _chosen(samples: int, positions: int, limit: int, rng: np.random.Generator) 
 
 
 def _windows(view: Linear, x: Array, y: Array, limit: int, rng: np.random.Generator) -> Rows:
-    kernel, out = view.weight.value().shape[2:], y.shape[2:]
-    strides = view.node.attrs.get("strides") or (1,) * len(kernel)
-    dilations = view.node.attrs.get("dilations") or (1,) * len(kernel)
+    kernel, strides, dilations = _window(view)
+    out = y.shape[2:]
     padded = np.pad(x, [(0, 0), (0, 0), *_pads(view, x.shape[2:], kernel, strides, dilations)])
     sample, position = _chosen(len(x), math.prod(out), limit, rng)
     corner = np.unravel_index(position, out)
@@ -60,6 +64,20 @@ def _windows(view: Linear, x: Array, y: Array, limit: int, rng: np.random.Genera
         taps.append(_at(padded, sample, where))
     columns = np.stack(taps, axis=-1)  # [rows, channels, kernel positions]
     return Rows(_by_group(columns, view.groups), _by_group(_at(y, sample, corner), view.groups))
+
+
+def _window(view: Linear) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Size, strides and dilations of a convolution's kernel."""
+    kernel = tuple(size for size in (view.weight.shape or ())[2:] if isinstance(size, int))
+    ones = (1,) * len(kernel)
+    return kernel, view.node.attrs.get("strides") or ones, view.node.attrs.get("dilations") or ones
+
+
+def _places(view: Linear, size: tuple[int, ...]) -> list[int]:
+    """The sizes of a convolution's output for an input of these sizes."""
+    kernel, strides, dilations = _window(view)
+    padded = [n + sum(pads) for n, pads in zip(size, _pads(view, size, kernel, strides, dilations), strict=True)]
+    return [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(padded, kernel, strides, dilations, strict=True)]
 
 
 def _at(image: Array, sample: Array, position: tuple[Array, ...]) -> Array:

@@ -19,7 +19,7 @@ from onnxprune.errors import PassError
 from onnxprune.moments import Moments
 from onnxprune.node import Array
 
-__all__ = ["RIDGES", "Healed", "matrix", "refitted"]
+__all__ = ["RIDGES", "Healed", "matrix", "refitted", "tensors"]
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def refitted(view: Linear, fit: Moments, check: Moments) -> Healed:
     offers = [start, *(_ridge(start, fit, share, view.node.op != "MatMul") for share in RIDGES)]
     errors = [check.error(weights) for weights in offers]
     best = int(np.argmin(errors))
-    weight, bias = _tensors(view, offers[best])
+    weight, bias = tensors(view, offers[best])
     log.info("%s: relative error %.4f → %.4f", view.node.name, errors[0], errors[best])
     if not best or not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         return Healed(errors[0], errors[0])
@@ -81,7 +81,7 @@ def matrix(view: Linear) -> Array:
     return flat.reshape(view.groups, len(weight) // view.groups, -1)
 
 
-def _tensors(view: Linear, matrix: Array) -> tuple[Array, Array]:
+def tensors(view: Linear, matrix: Array) -> tuple[Array, Array]:
     """The inverse of ``matrix``, in the weight's shape and dtype; the bias for beta = 1."""
     held = view.weight.value()
     flat = matrix.reshape(-1, matrix.shape[2])

@@ -1,13 +1,8 @@
 """Remove channels, and refit what reads them.
 
 Slots of many axes that live or die together form atoms (``ChannelGroups``). Atoms of a group with the same footprint
-cost the same and form a *family*, which is offered to the planner weakest atom first. With eᵢ the share of layer i's
-weights that the removed atoms hold, the harm of a family is
-
-    Σᵢ (1 − eᵢ)⁻² − 1
-
-over the layers that make its channels: a small cut costs what it removes, and the last channels of a layer cost more
-than those of any other. The planner takes the least harm per saved cost until the budget is met.
+cost the same and form a *family*, which is offered to the planner weakest atom first, with the harm that it does
+(``Sensitivity``). The planner takes the least harm per saved cost until the budget is met.
 """
 
 from __future__ import annotations
@@ -23,6 +18,7 @@ import numpy as np
 
 from onnxprune.analyses.channels import ChannelGroups
 from onnxprune.analyses.cost import Cost, Kind, Polynomial, Term
+from onnxprune.analyses.sensitivity import Sensitivity
 from onnxprune.axes.cutting import cut
 from onnxprune.axes.groups import Group
 from onnxprune.axes.linear import linear
@@ -32,6 +28,7 @@ from onnxprune.constants import constants_behind
 from onnxprune.errors import UsageError, unknown
 from onnxprune.footprints import Family, families
 from onnxprune.healing import heal, unbiased
+from onnxprune.importance import CRITERIA
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.options import Amount, Share, option
@@ -65,7 +62,20 @@ class PruneChannels:
     align: int = option(8, "layers that are cut keep a multiple of so many channels, as fast kernels want")
     keep: tuple[str, ...] = option((), "a regular expression; nodes whose whole name it matches keep their channels")
     min: int = option(2, "every layer keeps so many channels, and 5% of them")
-    importance: Literal["l1", "l2"] = option("l2", "the norm by which a channel's weights count")
+    importance: Literal[
+        "auto",
+        "l1",
+        "l2",
+        "fpgm",
+        "meanvar",
+        "random",
+        "apoz",
+        "variance",
+        "correlation",
+        "thinet",
+        "thinet-omp",
+        "obs",
+    ] = option("auto", "which channels go first; auto: obs where there is calibration data, else l2")
     heal: Literal["auto", "ls", "none"] = option("auto", "least-squares healing; auto: where there is calibration data")
     spec: Path | None = option(None, "a prune.json to obey; align, min and importance then have no say")
     approximate: Literal["auto", "yes", "no"] = option(
@@ -136,7 +146,7 @@ class PruneChannels:
         except UsageError as error:
             raise UsageError(f"{self.spec}: {error}") from error
         count = 0
-        for family in families(model, ctx, self.importance):
+        for family in families(model, ctx):
             count += (gone := family.removed(doomed))
             if not gone:
                 family.skip(model, Reason("recipe", "the prune spec keeps it"))
@@ -146,12 +156,12 @@ class PruneChannels:
 
     def _obstacle(self, ctx: Context, group: Group, atom: int) -> Reason | None:
         """Why an atom may not be cut; None when it may."""
-        if atom in group.pinned or self._approximates(ctx):
-            return group.pinned.get(atom)
-        if (reason := group.approximate.get(atom)) is None:
-            return None
-        why = f"{reason.why}, and that is cut only with --calib to heal it, or with approximate=yes"
-        return replace(reason, why=why)
+        reason = group.obstacle(atom, self._approximates(ctx))
+        if reason is None or reason is not group.approximate.get(atom):
+            return reason
+        return replace(
+            reason, why=f"{reason.why}, and that is cut only with --calib to heal it, or with approximate=yes"
+        )
 
     def _approximates(self, ctx: Context) -> bool:
         """Whether cuts are wanted that change more than the channels removed."""
@@ -189,22 +199,33 @@ class PruneChannels:
         self, model: Model, ctx: Context, kept: set[Axis], doomed: dict[Axis, Array]
     ) -> Iterator[Candidate]:
         """What every family offers; layers of which nothing can be removed are skipped with the reason."""
-        shared = sharers(model)
-        for family in families(model, ctx, self.importance):
-            group, (width, count) = family.group, family.width
-            floor = max(self.min, math.ceil(FLOOR * width))
-            held = [np.isin(family.atoms, atoms) for axis, atoms in group.atoms.items() if axis in kept]
-            reasons = [self._obstacle(ctx, group, int(atom)) for atom in family.atoms]
-            free = np.array([why is None for why in reasons]) & ~np.any(held, axis=0)
-            steps = self._steps(family, min(int(free.sum()), len(family.atoms) - math.ceil(floor / count)))
-            if len(steps) > 1:
-                yield family.candidate(free, steps, doomed, self._left_out())
+        shared, approximates = sharers(model), self._approximates(ctx)
+        ranked = model.get(Sensitivity(self._criterion(ctx), tuple(sorted(kept)), approximates), ctx)
+        for family in families(model, ctx):
+            width, count = family.width
+            floor, ranking = max(self.min, math.ceil(FLOOR * width)), ranked.get(family.where)
+            free = 0 if ranking is None else len(ranking.order)
+            steps = self._steps(family, min(free, len(family.atoms) - math.ceil(floor / count)))
+            if ranking is not None and len(steps) > 1:
+                yield family.candidate(ranking, steps, doomed, self._left_out())
                 continue
             why = f"with align={self.align} and at least {floor} kept, none of its {width} channels can go"
             reason = Reason("floor" if floor + count > width else "align", why)
-            if not free.any():
+            if not free:
+                reasons = (self._obstacle(ctx, family.group, atom) for atom in family.atoms.tolist())
                 reason = next(filter(None, reasons), Reason("recipe", "kept by recipe"))
-            family.skip(model, reason, {} if free.any() else shared)
+            family.skip(model, reason, {} if free else shared)
+
+    def _criterion(self, ctx: Context) -> str:
+        if self.importance == "auto":
+            return "l2" if ctx.calibration is None else "obs"
+        if ctx.calibration is None and CRITERIA[self.importance].reads:
+            others = ", ".join(name for name, each in CRITERIA.items() if not each.reads)
+            raise UsageError(
+                f"pass 'prune': importance={self.importance} judges channels by what they do on data: give --calib,"
+                f" or one of {others}"
+            )
+        return self.importance
 
     def _left_out(self) -> Reason:
         if self.ratio is None:

@@ -33,8 +33,8 @@ def prune(model: Model, ctx: Context | None = None, **options: Any) -> tuple[Mod
 
 
 def quarter(model: Model, ctx: Context, **options: Any) -> tuple[Model, PassRecord]:
-    """The same with a quarter of the channels gone, and healed unless the options say otherwise."""
-    return prune(model, ctx, **{"ratio": "25%", "align": 1, "min": 1, "heal": "auto", **options})
+    """The same with the weakest quarter of the channels gone, and healed unless the options say otherwise."""
+    return prune(model, ctx, **{"ratio": "25%", "align": 1, "min": 1, "importance": "l2", "heal": "auto", **options})
 
 
 def unseen(after: Model, before: Model) -> float:

@@ -15,7 +15,7 @@ from onnxprune.passes import Analysis, Context
 from onnxprune.taps import tapped
 from onnxprune.weights import blocks
 
-__all__ = ["Magnitude"]
+__all__ = ["Magnitude", "weights_of"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,13 @@ class Magnitude(Analysis[Mapping[Axis, Array]]):
                 part = np.sum(magnitude if self.norm == "l1" else magnitude**2, axis=others)
                 norms[block if rows == 0 else slice(None)] += part
             return norms / (norms.sum() or 1.0)
+
+
+def weights_of(model: Model, axis: Axis) -> Array:
+    """The weights that make the channels of an axis, [channels, weights of each], float64."""
+    tensor = model.tensor(axis.tensor)
+    value = tensor.value() if tensor.constant else _computed(model, {axis.tensor})[axis.tensor]
+    return np.moveaxis(value.astype(np.float64), axis.dim, 0).reshape(value.shape[axis.dim], -1)
 
 
 def _computed(model: Model, names: Set[str]) -> dict[str, Array]:

@@ -43,6 +43,10 @@ class Group:
         """Why an atom cannot be cut; None when it can."""
         return self.pinned.get(atom) or self.approximate.get(atom)
 
+    def obstacle(self, atom: int, approximate: bool) -> Reason | None:
+        """Why an atom may not be cut where cuts may, or may not, change more than the channels that go."""
+        return self.pinned.get(atom) if approximate else self.reason(atom)
+
     def held(self, axis: Axis) -> Reason | None:
         """The reason why no slot of an axis can be cut; None when some can."""
         reasons = [self.reason(atom) for atom in self.atoms[axis].tolist()]

@@ -1,0 +1,160 @@
+"""How much harm it does to remove more and more of the channels of a family, and in which order they go.
+
+The order is that of a criterion (``importance``). With calibration data the harm of the first k atoms is
+
+    loss(p) · e(k) / e(p)
+
+where e(k) is the share of what the next layers make of the channels that is lost with the first k after the best refit
+(``Reader.lost``, summed over the layers), and loss(p) (``loss``) is measured: the network without the first p atoms,
+half of the family, its next layers refitted, on the check part. So e gives the shape of the curve and a run of the
+network its scale. Without data the harm is Σᵢ (1 − eᵢ)⁻² − 1 with eᵢ the share of the weights of layer i that went: a
+small cut costs what it removes, and the last channels of a layer cost more than those of any other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from onnxprune.analyses.importance import Magnitude, weights_of
+from onnxprune.axes.cutting import cut
+from onnxprune.axes.groups import Group
+from onnxprune.calibrate import Calibration
+from onnxprune.footprints import Family, Ranking, families
+from onnxprune.healing import WIDEST, store
+from onnxprune.importance import CRITERIA, Evidence, Importance, Maker
+from onnxprune.loss import losses
+from onnxprune.model import Model
+from onnxprune.moments import read, width
+from onnxprune.node import Array, Axis
+from onnxprune.passes import Analysis, Context
+from onnxprune.readers import Reader, readers_of, readings, rest_of
+
+__all__ = ["Sensitivity"]
+
+PROBE = 0.5  # the share of a family that is removed to measure the loss
+LEAST, MOST = 1e-12, 1e12  # of a loss
+TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class Sensitivity(Analysis[Mapping[str, Ranking]]):
+    """The ranking of every family, by its name; kept on disk.
+
+    ``kept`` are axes of which nothing may go, ``approximate`` says that cuts may change more than the channels that go.
+    """
+
+    criterion: str
+    kept: tuple[Axis, ...] = ()
+    approximate: bool = False
+    uses = ("original", "calibration", "seed", "shapes")
+
+    def compute(self, model: Model, ctx: Context) -> Mapping[str, Ranking]:
+        """Family after family; of the data, as much at once as there is room for sums."""
+        importance, found = CRITERIA[self.criterion], dict[str, Ranking]()
+        wanted = [(f, atoms) for f in families(model, ctx) if len(atoms := f.free(self.kept, self.approximate))]
+        shares = model.get(Magnitude(importance.norm), ctx)
+        with ctx.progress.task("ranking", len(wanted)) as step:
+            for part, readers in _read(model, ctx, wanted):
+                for family, atoms in part:
+                    found[family.where] = _ranked(model, ctx, importance, shares, family, atoms, readers)
+                    step()
+        return found
+
+    def pack(self, result: Mapping[str, Ranking]) -> dict[str, Array]:
+        """As named arrays: orders and harms by number."""
+        packed = {"names": np.array(json.dumps(list(result)))}
+        packed |= {f"order{number}": each.order for number, each in enumerate(result.values())}
+        return packed | {f"harm{number}": each.harm for number, each in enumerate(result.values())}
+
+    def unpack(self, arrays: Mapping[str, Array]) -> Mapping[str, Ranking]:
+        """From named arrays."""
+        names = enumerate(json.loads(str(arrays["names"])))
+        return {name: Ranking(arrays[f"order{number}"], arrays[f"harm{number}"]) for number, name in names}
+
+
+Wanted = tuple[Family, Array]
+Readers = Mapping[str, Sequence[Reader]]
+
+
+def _read(model: Model, ctx: Context, wanted: Sequence[Wanted]) -> Iterator[tuple[list[Wanted], list[Reader]]]:
+    """Families with all that reads one of their groups; no readers without data."""
+    if ctx.calibration is None:
+        yield list(wanted), []
+        return
+    fit, _ = ctx.calibration.split()
+    by_group: dict[int, list[Wanted]] = {}
+    for family, atoms in wanted:
+        by_group.setdefault(id(family.group), []).append((family, atoms))
+    views = {key: readers_of(model, ctx.original, part[0][0].group) for key, part in by_group.items()}
+    for keys in _batches({key: sum(width(v) ** 2 * v.groups for v in own) for key, own in views.items()}):
+        own = list({view.node.name: view for key in keys for view in views[key]}.values())
+        sums = dict(zip((v.node.name for v in own), read(model, own, fit, ctx.seed), strict=True)) if own else {}
+        for key in keys:
+            group = by_group[key][0][0].group
+            yield by_group[key], [r for v in views[key] for r in readings(v, group, sums[v.node.name])]
+
+
+def _batches(sizes: Mapping[int, int]) -> Iterator[list[int]]:
+    """Keys in order, as many at once as stay together below the square of WIDEST, one at least."""
+    batch, total = list[int](), 0
+    for key, size in sizes.items():
+        if batch and total + size > WIDEST**2:
+            yield batch
+            batch, total = [], 0
+        batch.append(key)
+        total += size
+    if batch:
+        yield batch
+
+
+def _ranked(
+    model: Model,
+    ctx: Context,
+    importance: Importance,
+    shares: Mapping[Axis, Array],
+    family: Family,
+    atoms: Array,
+    readers: Sequence[Reader],
+) -> Ranking:
+    makers = [Maker(family.group.atoms[a], shares[a], partial(weights_of, model, a)) for a in family.made]
+    evidence = Evidence(atoms, makers, readers, ctx.seed)
+    known = CRITERIA["l2"] if importance.reads and not readers else importance
+    order = atoms[known.order(evidence)]
+    gone = np.cumsum([_gone(maker, order) for maker in makers], axis=1)
+    if ctx.calibration is None:
+        harm = (np.maximum(1 - gone, TINY) ** -2 - 1).sum(axis=0)
+        return Ranking(order, np.concatenate([[0.0], harm]))
+    lost = np.sum([reader.lost(order) for reader in readers], axis=0) if readers else np.append(0.0, gone.sum(axis=0))
+    place = _probe(family, order)
+    loss = _loss(model, ctx.calibration, family.group, readers, order[:place]) if place else 1.0
+    scale = loss / max(float(lost[place]), LEAST) if place else 1.0
+    return Ranking(order, np.maximum.accumulate(scale * lost))
+
+
+def _probe(family: Family, order: Array) -> int:
+    """How many atoms are removed to measure: half of the family, less where some axis would lose all; 0 for none."""
+    most = min(max(round(PROBE * len(family.atoms)), 1), len(order))
+    places = (k for k in range(most, 0, -1) if _leaves_some(family.group, order[:k]))
+    return next(places, 0)
+
+
+def _leaves_some(group: Group, gone: Array) -> bool:
+    return all(len(slots) < len(group.atoms[axis]) for axis, slots in group.slots(gone).items())
+
+
+def _gone(maker: Maker, order: Array) -> Array:
+    return np.bincount(maker.atoms, maker.shares, int(max(maker.atoms.max(), order.max())) + 1)[order]
+
+
+def _loss(model: Model, data: Calibration, group: Group, readers: Sequence[Reader], gone: Array) -> float:
+    """What the outputs lose with atoms, the layers that read them refitted, on the check part."""
+    less, (_, check) = model.copy(), data.split()
+    cut(less, group.slots(gone))
+    store(less, rest_of(less, readers, gone))
+    (loss,) = losses(model, [less], check)
+    return min(max(loss, LEAST), MOST) if loss == loss else MOST

@@ -1,0 +1,145 @@
+"""Criteria that look at what the next layers make of the channels, and choose one after the other.
+
+For a layer y = W·x with columns Sⱼ of atom j, M = Σ over pairs of columns of (WᵀW ∘ C) is the Gram matrix of what the
+atoms contribute to y: Mⱼₖ = Σ ⟨W·xⱼ, W·xₖ⟩ over the rows. Layers that read the same channels add up, each divided by
+its signal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from onnxprune.importance.evidence import Evidence
+from onnxprune.node import Array
+from onnxprune.readers import Reader
+
+__all__ = ["SurgeonStructured", "ThiNet", "ThiNetPursuit"]
+
+
+@dataclass(frozen=True)
+class ThiNet:
+    """Next goes the atom with which the sum of all that went is smallest (Luo et al., ThiNet, ICCV 2017, eq. 6)."""
+
+    reads: ClassVar[bool] = True
+    norm: Literal["l1", "l2"] = "l2"
+
+    def order(self, evidence: Evidence) -> Array:
+        """argminⱼ 2·⟨T, j⟩ + Mⱼⱼ, with T the sum of those that went."""
+        gram = _contributions(evidence)[: len(evidence.atoms), : len(evidence.atoms)]
+        gone, order = np.zeros(len(gram)), list[int]()
+        for _ in range(len(gram)):
+            price = 2 * gone + np.diag(gram)
+            price[order] = np.inf
+            order.append(int(np.argmin(price)))
+            gone += gram[:, order[-1]]
+        return np.array(order, int)
+
+
+@dataclass(frozen=True)
+class ThiNetPursuit:
+    """Next to stay is the atom that explains most of what is not explained yet (orthogonal matching pursuit).
+
+    This is what the authors' code does (ThiNet, TPAMI 2018).
+    """
+
+    reads: ClassVar[bool] = True
+    norm: Literal["l1", "l2"] = "l2"
+
+    def order(self, evidence: Evidence) -> Array:
+        """argmaxⱼ bⱼ²/Mⱼⱼ of what the atoms that stay leave over, the last to be taken being the least important."""
+        gram = _contributions(evidence)
+        count, b = len(evidence.atoms), gram.sum(axis=1)
+        chosen: list[int] = []
+        least = np.finfo(float).eps * max(float(np.diag(gram).max(initial=0)), np.finfo(float).tiny)
+        for place in range(count, len(gram)):  # what cannot go stays in any case
+            gram, b = _without(gram, b, place, least)
+        for _ in range(count):
+            own = np.diag(gram)[:count]
+            gain = np.where(own > least, b[:count] ** 2 / np.maximum(own, least), 0.0)
+            gain[chosen] = -1.0
+            chosen.append(int(np.argmax(gain)))
+            gram, b = _without(gram, b, chosen[-1], least)
+        return np.array(chosen[::-1], int)
+
+
+def _without(gram: Array, b: Array, place: int, least: float) -> tuple[Array, Array]:
+    """What is left of all others when one is projected out."""
+    if (own := gram[place, place]) <= least:
+        return gram, b
+    column = gram[:, place].copy()
+    return gram - np.outer(column, column) / own, b - column * (b[place] / own)
+
+
+def _contributions(evidence: Evidence) -> Array:
+    """M over the atoms that may go and, after them, one for all that cannot."""
+    size = len(evidence.atoms) + 1
+    total = np.zeros((size, size))
+    for reader in evidence.readers:
+        place = {atom: index for index, atom in enumerate(evidence.atoms.tolist())}
+        where = np.array([place.get(atom, size - 1) for atom in reader.atoms.tolist()])
+        member = np.eye(size)[where]
+        total += member.T @ (reader.gram * reader.spread) @ member / reader.signal
+    return total
+
+
+@dataclass(frozen=True)
+class SurgeonStructured:
+    """Next goes the atom whose removal costs least after the best refit of all others (optimal brain surgeon).
+
+    With Hinv = (C + λI)⁻¹ of those that are left, atom j of columns S costs tr(W_S·(Hinv_SS)⁻¹·W_Sᵀ), and then
+    W ← W − W_S·(Hinv_SS)⁻¹·Hinv_S, Hinv ← Hinv − Hinv_S·(Hinv_SS)⁻¹·Hinv_Sᵀ
+    (Hassibi & Stork 1993; for groups of columns: Kurtic et al., ZipLM, 2023).
+    """
+
+    reads: ClassVar[bool] = True
+    norm: Literal["l1", "l2"] = "l2"
+
+    def order(self, evidence: Evidence) -> Array:
+        """One atom after the other."""
+        states = [_Surgeon(evidence.atoms, reader) for reader in evidence.readers]
+        left = np.ones(len(evidence.atoms), bool)
+        order: list[int] = []
+        for _ in evidence.atoms:
+            price = np.sum([state.prices() for state in states], axis=0)
+            order.append(int(np.argmin(np.where(left, price, np.inf))))
+            left[order[-1]] = False
+            for state in states:
+                state.remove(order[-1])
+        return np.array(order, int)
+
+
+class _Surgeon:
+    """One reader while its columns go: the inverse of C + λI and WᵀW of the columns that are left."""
+
+    def __init__(self, atoms: Array, reader: Reader) -> None:
+        place = {atom: index for index, atom in enumerate(atoms.tolist())}
+        self.where = np.array([place.get(atom, -1) for atom in reader.atoms.tolist()])
+        self.inverse, self.gram = np.linalg.inv(reader.damped), reader.gram
+        self.count, self.signal = len(atoms), reader.signal
+
+    def prices(self) -> Array:
+        """What each atom costs, as a share of the signal; 0 where it has no columns here."""
+        prices = np.zeros(self.count)
+        columns = np.argsort(self.where, kind="stable")
+        held, start, size = np.unique(self.where[columns], return_index=True, return_counts=True)
+        for width in np.unique(size[held >= 0]):
+            mine = (size == width) & (held >= 0)
+            index = columns[start[mine][:, None] + np.arange(width)]
+            pairs = index[:, :, None], index[:, None, :]
+            prices[held[mine]] = np.einsum("aij,aji->a", np.linalg.inv(self.inverse[pairs]), self.gram[pairs])
+        return np.maximum(prices, 0.0) / self.signal
+
+    def remove(self, atom: int) -> None:
+        """Refit the others."""
+        out = self.where == atom
+        if not out.any():
+            return
+        passed = np.linalg.solve(self.inverse[np.ix_(out, out)], self.inverse[np.ix_(out, ~out)])
+        cross = self.gram[np.ix_(~out, out)] @ passed
+        again = passed.T @ self.gram[np.ix_(out, out)] @ passed
+        self.gram = self.gram[np.ix_(~out, ~out)] - cross - cross.T + again
+        self.inverse = self.inverse[np.ix_(~out, ~out)] - self.inverse[np.ix_(~out, out)] @ passed
+        self.where = self.where[~out]

@@ -1,0 +1,81 @@
+"""How much worse a network does than the original, without labels: one number, 0 where both do the same.
+
+For class scores it is the mean divergence KL(p‖q) of the result's class probabilities q from the original's p, in
+nats; scores that are no probabilities go through a softmax. For any other output it is Σ(z − y)² / Σ(y − ȳ)², with the
+mean over samples ȳ. Outputs add up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from onnxprune.calibrate import Calibration
+from onnxprune.fidelity import class_scores, numbered
+from onnxprune.model import Model
+from onnxprune.node import Array
+from onnxprune.runtime import Session
+
+__all__ = ["losses"]
+
+LEAST = 1e-12  # of a probability
+TINY = float(np.finfo(np.float64).tiny)
+
+
+def losses(original: Model, results: Sequence[Model], data: Calibration) -> list[float]:
+    """The loss of every result on the data, on one run of the original; infinite where something is not finite."""
+    before, afters = Session(original.lean()), [Session(result.lean()) for result in results]
+    names = before.outputs
+    sums = [[_Sum() for _ in names] for _ in afters]
+    for span, feeds in numbered(data):
+        ys = before(feeds)
+        for entries, after in zip(sums, afters, strict=True):
+            for entry, y, z in zip(entries, ys, after(feeds, names), strict=True):
+                entry.add(y, z, span.stop - span.start)
+    return [sum(entry.loss for entry in entries) for entries in sums]
+
+
+class _Sum:
+    """What is summed up of one output."""
+
+    def __init__(self) -> None:
+        self.divergence, self.samples = 0.0, 0
+        self.noise, self.rows = 0.0, 0
+        self.first: Array | float = 0.0
+        self.second = 0.0
+
+    def add(self, y: Array, z: Array, samples: int) -> None:
+        if not (isinstance(y, np.ndarray) and y.dtype.kind == "f"):
+            return
+        if z.shape != y.shape or not np.isfinite(z).all():
+            self.noise = math.inf
+        elif (scores := class_scores(y, samples)) is not None:
+            p, q = (_probabilities(each.astype(np.float64)) for each in (scores, z.reshape(scores.shape)))
+            self.divergence += float(np.sum(p * (np.log(p) - np.log(q))))
+            self.samples += samples
+        else:
+            rows = y.reshape(samples, -1) if y.ndim and len(y) == samples else y.reshape(1, -1)
+            self._scatter(rows.astype(np.float64), z.reshape(rows.shape).astype(np.float64))
+
+    def _scatter(self, y: Array, z: Array) -> None:
+        self.noise += float(np.sum((z - y) ** 2))
+        self.second += float(np.sum(y**2))
+        self.first = self.first + y.sum(axis=0) if np.shape(self.first) in ((), y.shape[1:]) else math.nan
+        self.rows += len(y)
+
+    @property
+    def loss(self) -> float:
+        if self.samples:
+            return self.divergence / self.samples + (self.noise if math.isinf(self.noise) else 0.0)
+        spread = self.second - float(np.sum(np.square(self.first))) / max(self.rows, 1)
+        signal = spread if spread > TINY else self.second  # one sample, or outputs of varying size
+        return self.noise / max(signal, TINY)
+
+
+def _probabilities(scores: Array) -> Array:
+    if scores.min(initial=0) < 0 or not np.allclose(scores.sum(axis=1), 1, atol=1e-3):
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+        scores /= scores.sum(axis=1, keepdims=True)
+    return np.maximum(scores, LEAST)
