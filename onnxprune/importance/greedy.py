@@ -18,6 +18,9 @@ from onnxprune.readers import Reader
 
 __all__ = ["SurgeonStructured", "ThiNet", "ThiNetPursuit"]
 
+GONE, MANY = -2, 0.2
+MOST, STEPS = 2**30, 64  # multiply-adds of one removal after the other, and how many there are beyond
+
 
 @dataclass(frozen=True)
 class ThiNet:
@@ -98,48 +101,66 @@ class SurgeonStructured:
     norm: Literal["l1", "l2"] = "l2"
 
     def order(self, evidence: Evidence) -> Array:
-        """One atom after the other."""
+        """One atom after the other; of very wide layers, a few at once."""
         states = [_Surgeon(evidence.atoms, reader) for reader in evidence.readers]
-        left = np.ones(len(evidence.atoms), bool)
-        order: list[int] = []
-        for _ in evidence.atoms:
+        order, count = np.zeros(0, int), len(evidence.atoms)
+        work = count * sum(len(reader.atoms) ** 2 for reader in evidence.readers)
+        batch = -(-count // STEPS) if work > MOST else 1
+        while len(order) < count:
             price = np.sum([state.prices() for state in states], axis=0)
-            order.append(int(np.argmin(np.where(left, price, np.inf))))
-            left[order[-1]] = False
+            price[order] = np.inf
+            weakest = np.argsort(price, kind="stable")[: min(batch, count - len(order))]
+            order = np.append(order, weakest)
             for state in states:
-                state.remove(order[-1])
-        return np.array(order, int)
+                state.remove(weakest)
+        return order
 
 
 class _Surgeon:
-    """One reader while its columns go: the inverse of C + λI and WᵀW of the columns that are left."""
+    """One reader while its columns go: the inverse of C + λI and WᵀW, both 0 in the columns that went.
+
+    Those are left out when they are many.
+    """
 
     def __init__(self, atoms: Array, reader: Reader) -> None:
         place = {atom: index for index, atom in enumerate(atoms.tolist())}
         self.where = np.array([place.get(atom, -1) for atom in reader.atoms.tolist()])
         self.inverse, self.gram = np.linalg.inv(reader.damped), reader.gram
         self.count, self.signal = len(atoms), reader.signal
+        self._find()
+
+    def _find(self) -> None:
+        """The columns of every atom, [atoms, columns of each], by the number of columns that they have."""
+        columns = np.argsort(self.where, kind="stable")
+        held, start, size = np.unique(self.where[columns], return_index=True, return_counts=True)
+        own = [(width, (size == width) & (held >= 0)) for width in np.unique(size[held >= 0]).tolist()]
+        self.columns = [(held[mine], columns[start[mine][:, None] + np.arange(width)]) for width, mine in own]
 
     def prices(self) -> Array:
         """What each atom costs, as a share of the signal; 0 where it has no columns here."""
         prices = np.zeros(self.count)
-        columns = np.argsort(self.where, kind="stable")
-        held, start, size = np.unique(self.where[columns], return_index=True, return_counts=True)
-        for width in np.unique(size[held >= 0]):
-            mine = (size == width) & (held >= 0)
-            index = columns[start[mine][:, None] + np.arange(width)]
+        for atoms, index in self.columns:
             pairs = index[:, :, None], index[:, None, :]
-            prices[held[mine]] = np.einsum("aij,aji->a", np.linalg.inv(self.inverse[pairs]), self.gram[pairs])
+            if index.shape[1] == 1:
+                prices[atoms] = self.gram[pairs].ravel() / self.inverse[pairs].ravel()
+            else:
+                prices[atoms] = np.einsum("aij,aji->a", np.linalg.inv(self.inverse[pairs]), self.gram[pairs])
         return np.maximum(prices, 0.0) / self.signal
 
-    def remove(self, atom: int) -> None:
+    def remove(self, gone: Array) -> None:
         """Refit the others."""
-        out = self.where == atom
-        if not out.any():
+        if not len(out := np.flatnonzero(np.isin(self.where, gone))):
             return
-        passed = np.linalg.solve(self.inverse[np.ix_(out, out)], self.inverse[np.ix_(out, ~out)])
-        cross = self.gram[np.ix_(~out, out)] @ passed
-        again = passed.T @ self.gram[np.ix_(out, out)] @ passed
-        self.gram = self.gram[np.ix_(~out, ~out)] - cross - cross.T + again
-        self.inverse = self.inverse[np.ix_(~out, ~out)] - self.inverse[np.ix_(~out, out)] @ passed
-        self.where = self.where[~out]
+        passed = np.linalg.solve(self.inverse[np.ix_(out, out)], self.inverse[out])
+        half = (self.gram[:, out] - passed.T @ (self.gram[np.ix_(out, out)] / 2)) @ passed
+        self.gram -= half
+        self.gram -= half.T
+        self.inverse -= self.inverse[:, out] @ passed
+        self.where[out] = GONE
+        left = [~np.isin(atoms, gone) for atoms, _ in self.columns]
+        self.columns = [(atoms[own], index[own]) for own, (atoms, index) in zip(left, self.columns, strict=True)]
+        if np.mean(self.where == GONE) > MANY:
+            kept = np.flatnonzero(self.where != GONE)
+            self.where, pairs = self.where[kept], np.ix_(kept, kept)
+            self.gram, self.inverse = self.gram[pairs], self.inverse[pairs]
+            self._find()
