@@ -49,7 +49,7 @@ class _Sum:
     def add(self, y: Array, z: Array, samples: int) -> None:
         if not (isinstance(y, np.ndarray) and y.dtype.kind == "f"):
             return
-        if z.shape != y.shape or not np.isfinite(z).all():
+        if z.shape != y.shape or not (np.isfinite(y).all() and np.isfinite(z).all()):
             self.noise = math.inf
         elif (scores := class_scores(y, samples)) is not None:
             p, q = (_probabilities(each.astype(np.float64)) for each in (scores, z.reshape(scores.shape)))

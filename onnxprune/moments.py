@@ -92,6 +92,8 @@ def moments(
 
 def read(model: Model, views: Sequence[Linear], part: Calibration, seed: int) -> list[Moments]:
     """The sums over what layers read, without any rows y."""
+    if not views:
+        return []
     sums, draws = [Moments() for _ in views], [np.random.default_rng(seed) for _ in views]
     given = tapped(model, [view.x.name for view in views])
     for feeds in part.batches(BATCH):

@@ -25,7 +25,9 @@ from onnxprune.ridge import Healed, matrix, tensors
 __all__ = ["Reader", "readers_of", "readings", "rest_of"]
 
 RIDGE = 1e-3  # λ as a share of the mean diagonal of C
-TINY = 1e-30
+STEADY = 1e-12  # variance over mean square below which a column is constant: sums in float64 tell no more apart
+TINY = 1e-30  # of a signal
+NONE = 1e-60  # λ where there is no spread: what it holds is nothing beside the least signal
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +84,7 @@ class Reader:
 
 
 def _ridge(spread: Array) -> float:
-    return RIDGE * float(np.trace(spread)) / max(len(spread), 1) or 1.0
+    return RIDGE * float(np.trace(spread)) / max(len(spread), 1) or NONE
 
 
 def readers_of(model: Model, original: Model, group: Group) -> list[Linear]:
@@ -97,10 +99,11 @@ def _reads(view: Linear, group: Group) -> bool:
 
 
 def readings(view: Linear, group: Group, sums: Moments) -> list[Reader]:
-    """A layer as readers, one for each of its groups; none where what it reads is not finite."""
-    if not sums.finite:
+    """A layer as readers, one for each of its groups; none where its weights or what it reads are not finite."""
+    weights = matrix(view)
+    if not (sums.finite and np.isfinite(weights).all()):
         return []
-    weights, atoms = matrix(view), group.atoms[view.x.axes()[view.x_channel]].reshape(view.groups, -1)
+    atoms = group.atoms[view.x.axes()[view.x_channel]].reshape(view.groups, -1)
     atoms = np.repeat(atoms, (weights.shape[2] - 1) // atoms.shape[1], axis=1)
     parts, biased = (
         zip(atoms, weights, np.asarray(sums.h), np.asarray(sums.zeros), strict=True),
@@ -112,10 +115,13 @@ def readings(view: Linear, group: Group, sums: Moments) -> list[Reader]:
 
 
 def _spread(h: Array, biased: bool) -> tuple[Array, Array]:
-    """C and x̄ of sums over rows (x, 1)."""
+    """C and x̄ of sums over rows (x, 1); what is constant up to rounding has no spread."""
     square, total, count = h[:-1, :-1], h[:-1, -1], max(h[-1, -1], 1.0)
     mean = total / count if biased else np.zeros_like(total)
-    return square - np.outer(mean, mean) * count, mean
+    spread = square - np.outer(mean, mean) * count
+    steady = np.diag(spread) <= STEADY * np.diag(square)
+    spread[steady], spread[:, steady] = 0.0, 0.0
+    return spread, mean
 
 
 def rest_of(model: Model, readers: Sequence[Reader], gone: Array) -> Mapping[str, Healed]:

@@ -6,9 +6,9 @@ The order is that of a criterion (``importance``). With calibration data the har
 
 where e(k) is the share of what the next layers make of the channels that is lost with the first k after the best refit
 (``Reader.lost``, summed over the layers), and loss(p) (``loss``) is measured: the network without the first p atoms,
-half of the family, its next layers refitted, on the check part. So e gives the shape of the curve and a run of the
-network its scale. Without data the harm is Σᵢ (1 − eᵢ)⁻² − 1 with eᵢ the share of the weights of layer i that went: a
-small cut costs what it removes, and the last channels of a layer cost more than those of any other.
+half of the family, its next layers refitted if that helps, on the check part. So e gives the shape of the curve and a
+run of the network its scale. Without data the harm is Σᵢ (1 − eᵢ)⁻² − 1 with eᵢ the share of layer i's weights that
+went: a small cut costs what it removes, and the last channels of a layer cost more than those of any other.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Sensitivity(Analysis[Mapping[str, Ranking]]):
     kept: tuple[Axis, ...] = ()
     approximate: bool = False
     uses = ("original", "calibration", "seed", "shapes")
+    revision = 2
 
     def compute(self, model: Model, ctx: Context) -> Mapping[str, Ranking]:
         """Family after family; of the data, as much at once as there is room for sums."""
@@ -93,7 +94,7 @@ def _read(model: Model, ctx: Context, wanted: Sequence[Wanted]) -> Iterator[tupl
     views = {key: readers_of(model, ctx.original, part[0][0].group) for key, part in by_group.items()}
     for keys in _batches({key: sum(width(v) ** 2 * v.groups for v in own) for key, own in views.items()}):
         own = list({view.node.name: view for key in keys for view in views[key]}.values())
-        sums = dict(zip((v.node.name for v in own), read(model, own, fit, ctx.seed), strict=True)) if own else {}
+        sums = dict(zip((v.node.name for v in own), read(model, own, fit, ctx.seed), strict=True))
         for key in keys:
             group = by_group[key][0][0].group
             yield by_group[key], [r for v in views[key] for r in readings(v, group, sums[v.node.name])]
@@ -128,12 +129,17 @@ def _ranked(
     gone = np.cumsum([_gone(maker, order) for maker in makers], axis=1)
     if ctx.calibration is None:
         harm = (np.maximum(1 - gone, TINY) ** -2 - 1).sum(axis=0)
-        return Ranking(order, np.concatenate([[0.0], harm]))
+        return Ranking(order, _rising(np.concatenate([[0.0], harm])))
     lost = np.sum([reader.lost(order) for reader in readers], axis=0) if readers else np.append(0.0, gone.sum(axis=0))
     place = _probe(family, order)
     loss = _loss(model, ctx.calibration, family.group, readers, order[:place]) if place else 1.0
     scale = loss / max(float(lost[place]), LEAST) if place else 1.0
-    return Ranking(order, np.maximum.accumulate(scale * lost))
+    return Ranking(order, _rising(scale * lost))
+
+
+def _rising(harm: Array) -> Array:
+    """From 0 on, never falling; the most where it cannot be told, as weights are not finite."""
+    return np.maximum.accumulate(np.concatenate([[0.0], np.nan_to_num(harm[1:], nan=MOST, posinf=MOST)]))
 
 
 def _probe(family: Family, order: Array) -> int:
@@ -152,9 +158,13 @@ def _gone(maker: Maker, order: Array) -> Array:
 
 
 def _loss(model: Model, data: Calibration, group: Group, readers: Sequence[Reader], gone: Array) -> float:
-    """What the outputs lose with atoms, the layers that read them refitted, on the check part."""
-    less, (_, check) = model.copy(), data.split()
-    cut(less, group.slots(gone))
-    store(less, rest_of(less, readers, gone))
-    (loss,) = losses(model, [less], check)
-    return min(max(loss, LEAST), MOST) if loss == loss else MOST
+    """What the outputs lose with atoms on the check part, the layers that read them refitted where that helps.
+
+    On fewer rows than a layer has columns, a refit may do worse than none.
+    """
+    raw, (_, check) = model.copy(), data.split()
+    cut(raw, group.slots(gone))
+    refitted = raw.copy()
+    store(refitted, rest_of(refitted, readers, gone))
+    found = losses(model, [raw, refitted] if readers else [raw], check)
+    return min(max(min(*found, MOST), LEAST), MOST)

@@ -43,9 +43,10 @@ class ThiNet:
 
 @dataclass(frozen=True)
 class ThiNetPursuit:
-    """Next to stay is the atom that explains most of what is not explained yet (orthogonal matching pursuit).
+    """Next to stay is the atom that leaves least over, all that stay being scaled anew.
 
-    This is what the authors' code does (ThiNet, TPAMI 2018).
+    The authors' code does a matching pursuit (Luo et al., ThiNet, TPAMI 2018); here an atom is measured by what is new
+    in it, as in orthogonal least squares (Chen, Billings & Luo 1989).
     """
 
     reads: ClassVar[bool] = True
@@ -63,7 +64,7 @@ class ThiNetPursuit:
             own = np.diag(gram)[:count]
             gain = np.where(own > least, b[:count] ** 2 / np.maximum(own, least), 0.0)
             gain[chosen] = -1.0
-            chosen.append(int(np.argmax(gain)))
+            chosen.append(count - 1 - int(np.argmax(gain[::-1])))  # of equals the last stays
             gram, b = _without(gram, b, chosen[-1], least)
         return np.array(chosen[::-1], int)
 
