@@ -63,6 +63,8 @@ def form_of(annotation: object) -> Form:
             return _FORMS[annotation]
         case typing.Literal, _:
             return _choice({text_of(value): value for value in args})
+        case typing.Annotated, (builtin, tuple() as values) if builtin is str:
+            return _choice({value: value for value in values})
         case types.UnionType | typing.Union, (inner, types.NoneType) | (types.NoneType, inner):
             return _optional(form_of(inner))
         case builtin, (inner, dots) if builtin is tuple and dots is ...:

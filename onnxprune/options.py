@@ -56,12 +56,13 @@ def forms(cls: type) -> dict[str, Form]:
 
 def _forms(cls: type, names: Iterable[str]) -> dict[str, Form]:
     try:
-        hints = typing.get_type_hints(cls)
+        hints = typing.get_type_hints(cls, include_extras=True)
         return {name: form_of(hints[name]) for name in names}
     except (NameError, TypeError) as error:
         raise PassContractError(
             f"{_label(cls)}: an option has a type that cannot be written ({error}); use bool, int, float, str, Path,"
-            " Share, Amount, Size or Literal, perhaps with '| None', or a tuple[..., ...] of them, imported at run time"
+            " Share, Amount, Size, Literal or Annotated[str, (choices)], perhaps with '| None', or a tuple[..., ...] of"
+            " them, imported at run time"
         ) from error
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from onnxprune.errors import UsageError, unknown
 from onnxprune.footprints import Family, families
 from onnxprune.healing import heal, unbiased
 from onnxprune.importance import CRITERIA
+from onnxprune.importance.needs import lacking
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.options import Amount, Share, option
@@ -62,20 +63,9 @@ class PruneChannels:
     align: int = option(8, "layers that are cut keep a multiple of so many channels, as fast kernels want")
     keep: tuple[str, ...] = option((), "a regular expression; nodes whose whole name it matches keep their channels")
     min: int = option(2, "every layer keeps so many channels, and 5% of them")
-    importance: Literal[
-        "auto",
-        "l1",
-        "l2",
-        "fpgm",
-        "meanvar",
-        "random",
-        "apoz",
-        "variance",
-        "correlation",
-        "thinet",
-        "thinet-omp",
-        "obs",
-    ] = option("auto", "which channels go first; auto: obs where there is calibration data, else l2")
+    importance: Annotated[str, ("auto", *CRITERIA)] = option(
+        "auto", "which channels go first; auto: obs where there is calibration data, else l2"
+    )
     heal: Literal["auto", "ls", "none"] = option("auto", "least-squares healing; auto: where there is calibration data")
     spec: Path | None = option(None, "a prune.json to obey; align, min and importance then have no say")
     approximate: Literal["auto", "yes", "no"] = option(
@@ -200,7 +190,7 @@ class PruneChannels:
     ) -> Iterator[Candidate]:
         """What every family offers; layers of which nothing can be removed are skipped with the reason."""
         shared, approximates = sharers(model), self._approximates(ctx)
-        ranked = model.get(Sensitivity(self._criterion(ctx), tuple(sorted(kept)), approximates), ctx)
+        ranked = model.get(Sensitivity(self._criterion(model, ctx), tuple(sorted(kept)), approximates), ctx)
         for family in families(model, ctx):
             width, count = family.width
             floor, ranking = max(self.min, math.ceil(FLOOR * width)), ranked.get(family.where)
@@ -216,15 +206,13 @@ class PruneChannels:
                 reason = next(filter(None, reasons), Reason("recipe", "kept by recipe"))
             family.skip(model, reason, {} if free else shared)
 
-    def _criterion(self, ctx: Context) -> str:
+    def _criterion(self, model: Model, ctx: Context) -> str:
         if self.importance == "auto":
             return "l2" if ctx.calibration is None else "obs"
-        if ctx.calibration is None and CRITERIA[self.importance].reads:
-            others = ", ".join(name for name, each in CRITERIA.items() if not each.reads)
-            raise UsageError(
-                f"pass 'prune': importance={self.importance} judges channels by what they do on data: give --calib,"
-                f" or one of {others}"
-            )
+        lacks = lacking(model, ctx, self._approximates(ctx))
+        if why := next((lacks[need] for need in sorted(CRITERIA[self.importance].needs & lacks.keys())), None):
+            others = ", ".join(name for name, each in CRITERIA.items() if not each.needs & lacks.keys())
+            raise UsageError(f"pass 'prune': importance={self.importance} {why} take one of {others}")
         return self.importance
 
     def _left_out(self) -> Reason:

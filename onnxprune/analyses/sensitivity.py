@@ -23,16 +23,18 @@ import numpy as np
 from onnxprune.analyses.importance import Magnitude, weights_of
 from onnxprune.axes.cutting import cut
 from onnxprune.axes.groups import Group
+from onnxprune.axes.linear import linear
 from onnxprune.calibrate import Calibration
 from onnxprune.footprints import Family, Ranking, families
 from onnxprune.healing import WIDEST, store
-from onnxprune.importance import CRITERIA, Evidence, Importance, Maker
+from onnxprune.importance import CRITERIA, Evidence, Importance, Maker, Seen, Watch
 from onnxprune.loss import losses
 from onnxprune.model import Model
 from onnxprune.moments import read, width
 from onnxprune.node import Array, Axis
 from onnxprune.passes import Analysis, Context
 from onnxprune.readers import Reader, readers_of, readings, rest_of
+from onnxprune.watching import Scene, look
 
 __all__ = ["Sensitivity"]
 
@@ -59,10 +61,15 @@ class Sensitivity(Analysis[Mapping[str, Ranking]]):
         importance, found = CRITERIA[self.criterion], dict[str, Ranking]()
         wanted = [(f, atoms) for f in families(model, ctx) if len(atoms := f.free(self.kept, self.approximate))]
         shares = model.get(Magnitude(importance.norm), ctx)
+        seen = _seen(model, ctx, importance.watches, wanted)
         with ctx.progress.task("ranking", len(wanted)) as step:
             for part, readers in _read(model, ctx, wanted):
                 for family, atoms in part:
-                    found[family.where] = _ranked(model, ctx, importance, shares, family, atoms, readers)
+                    makers = [
+                        Maker(family.group.atoms[a], shares[a], partial(weights_of, model, a)) for a in family.made
+                    ]
+                    evidence = Evidence(atoms, makers, readers, ctx.seed, seen.get(id(family.group), ()))
+                    found[family.where] = _ranked(model, ctx, importance, family, evidence)
                     step()
         return found
 
@@ -79,18 +86,15 @@ class Sensitivity(Analysis[Mapping[str, Ranking]]):
 
 
 Wanted = tuple[Family, Array]
-Readers = Mapping[str, Sequence[Reader]]
 
 
-def _read(model: Model, ctx: Context, wanted: Sequence[Wanted]) -> Iterator[tuple[list[Wanted], list[Reader]]]:
+def _read(model: Model, ctx: Context, wanted: Sequence[Wanted]) -> Iterator[tuple[Sequence[Wanted], Sequence[Reader]]]:
     """Families with all that reads one of their groups; no readers without data."""
     if ctx.calibration is None:
         yield list(wanted), []
         return
     fit, _ = ctx.calibration.split()
-    by_group: dict[int, list[Wanted]] = {}
-    for family, atoms in wanted:
-        by_group.setdefault(id(family.group), []).append((family, atoms))
+    by_group = _by_group(wanted)
     views = {key: readers_of(model, ctx.original, part[0][0].group) for key, part in by_group.items()}
     for keys in _batches({key: sum(width(v) ** 2 * v.groups for v in own) for key, own in views.items()}):
         own = list({view.node.name: view for key in keys for view in views[key]}.values())
@@ -98,6 +102,13 @@ def _read(model: Model, ctx: Context, wanted: Sequence[Wanted]) -> Iterator[tupl
         for key in keys:
             group = by_group[key][0][0].group
             yield by_group[key], [r for v in views[key] for r in readings(v, group, sums[v.node.name])]
+
+
+def _by_group(wanted: Sequence[Wanted]) -> Mapping[int, Sequence[Wanted]]:
+    by_group: dict[int, list[Wanted]] = {}
+    for family, atoms in wanted:
+        by_group.setdefault(id(family.group), []).append((family, atoms))
+    return by_group
 
 
 def _batches(sizes: Mapping[int, int]) -> Iterator[list[int]]:
@@ -113,20 +124,26 @@ def _batches(sizes: Mapping[int, int]) -> Iterator[list[int]]:
         yield batch
 
 
-def _ranked(
-    model: Model,
-    ctx: Context,
-    importance: Importance,
-    shares: Mapping[Axis, Array],
-    family: Family,
-    atoms: Array,
-    readers: Sequence[Reader],
-) -> Ranking:
-    makers = [Maker(family.group.atoms[a], shares[a], partial(weights_of, model, a)) for a in family.made]
-    evidence = Evidence(atoms, makers, readers, ctx.seed)
-    known = CRITERIA["l2"] if importance.reads and not readers else importance
-    order = atoms[known.order(evidence)]
-    gone = np.cumsum([_gone(maker, order) for maker in makers], axis=1)
+def _seen(model: Model, ctx: Context, watch: Watch | None, wanted: Sequence[Wanted]) -> Mapping[int, Sequence[Seen]]:
+    """What a criterion watches in each group."""
+    if watch is None:
+        return {}
+    scenes = []
+    for part in _by_group(wanted).values():
+        group, names = (
+            part[0][0].group,
+            [name for family, _ in part for layers in family.made.values() for name in layers],
+        )
+        makers = [view for name in dict.fromkeys(names) if (view := linear(model.node(name))) is not None]
+        scenes.append(Scene(group, makers, readers_of(model, ctx.original, group)))
+    fit = None if ctx.calibration is None else ctx.calibration.split()[0]
+    return {id(scene.group): seen for scene, seen in zip(scenes, look(model, watch, scenes, fit), strict=True)}
+
+
+def _ranked(model: Model, ctx: Context, importance: Importance, family: Family, evidence: Evidence) -> Ranking:
+    known = importance if importance.judges(evidence) else CRITERIA["l2"]
+    order, readers = evidence.atoms[known.order(evidence)], evidence.readers
+    gone = np.cumsum([_gone(maker, order) for maker in evidence.makers], axis=1)
     if ctx.calibration is None:
         harm = (np.maximum(1 - gone, TINY) ** -2 - 1).sum(axis=0)
         return Ranking(order, _rising(np.concatenate([[0.0], harm])))

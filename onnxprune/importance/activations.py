@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
-from onnxprune.importance.evidence import Evidence, Scored
+from onnxprune.importance.evidence import Evidence, Importance, Need, Scored
 from onnxprune.node import Array
 from onnxprune.readers import Reader
 
@@ -17,20 +17,27 @@ __all__ = ["Apoz", "Correlation", "Variance"]
 
 @dataclass(frozen=True)
 class Apoz(Scored):
-    """1 − the share of zeros among the values of a channel (Hu et al., Network Trimming, 2016); made for ReLU."""
+    """1 − the share of zeros among the values of a channel (Hu et al., Network Trimming, 2016); made for ReLU.
 
-    reads: ClassVar[bool] = True
+    Where all have as many, as where no ReLU makes any, it is the variance that counts.
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"data", "relu"})
 
     def scores(self, evidence: Evidence) -> Array:
         """The share of values that are not 0."""
         return _over(evidence, lambda reader: 1 - reader.zeros)
+
+    def order(self, evidence: Evidence) -> Array:
+        """By score, then by variance."""
+        return np.lexsort([Variance().scores(evidence), self.scores(evidence)])
 
 
 @dataclass(frozen=True)
 class Variance(Scored):
     """How much the values of a channel vary: a constant one can go into the bias of what reads it."""
 
-    reads: ClassVar[bool] = True
+    needs: ClassVar[frozenset[Need]] = frozenset({"data"})
 
     def scores(self, evidence: Evidence) -> Array:
         """The share of each atom in the variance of all."""
@@ -38,19 +45,18 @@ class Variance(Scored):
 
 
 @dataclass(frozen=True)
-class Correlation:
+class Correlation(Importance):
     """The channel that is most like another goes first, |r| being the largest correlation with one that is left.
 
     Of the pair goes the one that varies less (Sun et al., Sparsifying Neural Network Connections, 2016, for channels).
     """
 
-    reads: ClassVar[bool] = True
-    norm: Literal["l1", "l2"] = "l2"
+    needs: ClassVar[frozenset[Need]] = frozenset({"data"})
 
     def order(self, evidence: Evidence) -> Array:
         """Pair after pair."""
         covariance = np.sum(
-            [blocks(evidence, reader, reader.spread) / reader.signal for reader in evidence.readers], axis=0
+            [_blocks(evidence, reader, reader.spread) / reader.signal for reader in evidence.readers], axis=0
         )
         variance = np.diag(covariance).copy()
         scale = np.sqrt(np.maximum(variance, np.finfo(float).tiny))
@@ -71,7 +77,7 @@ def _over(evidence: Evidence, score: Callable[[Reader], Array]) -> Array:
     return np.asarray(np.sum([evidence.shared(score(r), r.atoms) for r in evidence.readers], axis=0))
 
 
-def blocks(evidence: Evidence, reader: Reader, matrix: Array) -> Array:
+def _blocks(evidence: Evidence, reader: Reader, matrix: Array) -> Array:
     """A matrix over columns as one over the atoms that may go: the sums over pairs of columns at the same place.
 
     Every atom holds the same number of columns, in the same order.

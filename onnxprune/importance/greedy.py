@@ -8,30 +8,29 @@ its signal.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
-from onnxprune.importance.evidence import Evidence
+from onnxprune.importance.evidence import Evidence, Importance, Need
 from onnxprune.node import Array
 from onnxprune.readers import Reader
 
-__all__ = ["SurgeonStructured", "ThiNet", "ThiNetPursuit"]
+__all__ = ["SurgeonStructured", "ThiNet", "ThiNetPursuit", "contributions", "without"]
 
 GONE, MANY = -2, 0.2
 MOST, STEPS = 2**30, 64  # multiply-adds of one removal after the other, and how many there are beyond
 
 
 @dataclass(frozen=True)
-class ThiNet:
+class ThiNet(Importance):
     """Next goes the atom with which the sum of all that went is smallest (Luo et al., ThiNet, ICCV 2017, eq. 6)."""
 
-    reads: ClassVar[bool] = True
-    norm: Literal["l1", "l2"] = "l2"
+    needs: ClassVar[frozenset[Need]] = frozenset({"data"})
 
     def order(self, evidence: Evidence) -> Array:
         """argminⱼ 2·⟨T, j⟩ + Mⱼⱼ, with T the sum of those that went."""
-        gram = _contributions(evidence)[: len(evidence.atoms), : len(evidence.atoms)]
+        gram = contributions(evidence)[: len(evidence.atoms), : len(evidence.atoms)]
         gone, order = np.zeros(len(gram)), list[int]()
         for _ in range(len(gram)):
             price = 2 * gone + np.diag(gram)
@@ -42,34 +41,33 @@ class ThiNet:
 
 
 @dataclass(frozen=True)
-class ThiNetPursuit:
+class ThiNetPursuit(Importance):
     """Next to stay is the atom that leaves least over, all that stay being scaled anew.
 
     The authors' code does a matching pursuit (Luo et al., ThiNet, TPAMI 2018); here an atom is measured by what is new
     in it, as in orthogonal least squares (Chen, Billings & Luo 1989).
     """
 
-    reads: ClassVar[bool] = True
-    norm: Literal["l1", "l2"] = "l2"
+    needs: ClassVar[frozenset[Need]] = frozenset({"data"})
 
     def order(self, evidence: Evidence) -> Array:
         """argmaxⱼ bⱼ²/Mⱼⱼ of what the atoms that stay leave over, the last to be taken being the least important."""
-        gram = _contributions(evidence)
+        gram = contributions(evidence)
         count, b = len(evidence.atoms), gram.sum(axis=1)
         chosen: list[int] = []
         least = np.finfo(float).eps * max(float(np.diag(gram).max(initial=0)), np.finfo(float).tiny)
         for place in range(count, len(gram)):  # what cannot go stays in any case
-            gram, b = _without(gram, b, place, least)
+            gram, b = without(gram, b, place, least)
         for _ in range(count):
             own = np.diag(gram)[:count]
             gain = np.where(own > least, b[:count] ** 2 / np.maximum(own, least), 0.0)
             gain[chosen] = -1.0
             chosen.append(count - 1 - int(np.argmax(gain[::-1])))  # of equals the last stays
-            gram, b = _without(gram, b, chosen[-1], least)
+            gram, b = without(gram, b, chosen[-1], least)
         return np.array(chosen[::-1], int)
 
 
-def _without(gram: Array, b: Array, place: int, least: float) -> tuple[Array, Array]:
+def without(gram: Array, b: Array, place: int, least: float) -> tuple[Array, Array]:
     """What is left of all others when one is projected out."""
     if (own := gram[place, place]) <= least:
         return gram, b
@@ -77,7 +75,7 @@ def _without(gram: Array, b: Array, place: int, least: float) -> tuple[Array, Ar
     return gram - np.outer(column, column) / own, b - column * (b[place] / own)
 
 
-def _contributions(evidence: Evidence) -> Array:
+def contributions(evidence: Evidence) -> Array:
     """M over the atoms that may go and, after them, one for all that cannot."""
     size = len(evidence.atoms) + 1
     total = np.zeros((size, size))
@@ -90,7 +88,7 @@ def _contributions(evidence: Evidence) -> Array:
 
 
 @dataclass(frozen=True)
-class SurgeonStructured:
+class SurgeonStructured(Importance):
     """Next goes the atom whose removal costs least after the best refit of all others (optimal brain surgeon).
 
     With Hinv = (C + λI)⁻¹ of those that are left, atom j of columns S costs tr(W_S·(Hinv_SS)⁻¹·W_Sᵀ), and then
@@ -98,8 +96,7 @@ class SurgeonStructured:
     (Hassibi & Stork 1993; for groups of columns: Kurtic et al., ZipLM, 2023).
     """
 
-    reads: ClassVar[bool] = True
-    norm: Literal["l1", "l2"] = "l2"
+    needs: ClassVar[frozenset[Need]] = frozenset({"data"})
 
     def order(self, evidence: Evidence) -> Array:
         """One atom after the other; of very wide layers, a few at once."""
