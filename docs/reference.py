@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from onnxprune import arguments, options, registry
 from onnxprune.axes import rules
 from onnxprune.backends.targets import load_target, target_names
 from onnxprune.explained.explanation import schema as explained
+from onnxprune.importance import CRITERIA
+from onnxprune.importance.evidence import Need
 from onnxprune.report import schema
 
 __all__ = ["pages", "write"]
@@ -48,6 +50,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "command-line.md", command_line()
     yield "passes.md", _index("Passes", [f"pass-{name}" for name in names], _table(registry.summaries().items()))
     yield from ((f"pass-{name}.md", one_pass(name)) for name in names)
+    yield "criteria.md", criteria()
     yield "operators.md", operators()
     yield "targets.md", targets()
     yield "report.md", report()
@@ -107,6 +110,28 @@ def _option(action: argparse.Action) -> str:
     value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
     forms = ", ".join(f"{name}{value}" for name in action.option_strings) or str(action.metavar)
     return f"```{{option}} {forms}\n{(action.help or '').replace('%%', '%')}\n```"
+
+
+def criteria() -> str:
+    """Every criterion that channels are chosen by: what it says, with its source, and what it needs."""
+    rows = [f"| `{name}` | {_cell(type(each).__doc__)} | {_needs(each.needs)} |" for name, each in CRITERIA.items()]
+    blocks = [
+        "# Criteria",
+        "`prune:importance=NAME` says by which criterion channels are put in order, the least important first. Scores"
+        " of layers that make or read the same channels add up, each as its share of the layer.",
+        "\n".join(["| name | what it goes by | needs |", "|---|---|---|", *rows]),
+    ]
+    return "\n\n".join([*blocks, ""])
+
+
+def _cell(text: str | None) -> str:
+    """A docstring as the cell of a table."""
+    return " ".join((text or "").split()).replace("|", "\\|")
+
+
+def _needs(needs: Iterable[Need]) -> str:
+    words: dict[Need, str] = {"data": "`--calib`", "relu": "ReLU", "gain": "BatchNormalization or `--calib`"}
+    return ", ".join(words[need] for need in sorted(needs)) or "nothing"
 
 
 def operators() -> str:

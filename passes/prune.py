@@ -83,6 +83,8 @@ class PruneChannels:
             raise UsageError("spec= says what is kept; leave out keep=, and take what is to stay out of the file")
         if timed := [kind for kind, amount in budgets.items() if amount.unit]:
             raise UsageError(f"{timed[0]}={budgets[timed[0]]} is a time; give a share or a count")
+        if self.importance not in ("auto", *CRITERIA):
+            raise UsageError(unknown("criterion", self.importance, CRITERIA))
         if self.align < 1 or self.min < 1:
             raise UsageError("align and min take a whole number, 1 or more")
         for pattern in self.keep:

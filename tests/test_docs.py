@@ -15,6 +15,7 @@ from toys import TOYS
 import onnxprune
 from onnxprune import registry
 from onnxprune.arguments import parser
+from onnxprune.importance import CRITERIA
 
 ROOT = pages.ROOT
 ELSEWHERE = ("build-systems.md", "extending.md")  # whose blocks their own tests run, with what they need
@@ -140,6 +141,14 @@ def test_a_pass_of_another_distribution_has_a_page_too(monkeypatch: pytest.Monke
     made = dict(reference.pages())
     assert made["pass-scale.md"].startswith("# scale\n\n")
     assert "[`scale`](pass-scale.md) | Scales." in made["passes.md"]
+
+
+def test_every_criterion_has_a_row_with_its_needs() -> None:
+    rows = dict(re.findall(r"^\| `([\w-]+)` \|.*\| (.*) \|$", dict(reference.pages())["criteria.md"], re.MULTILINE))
+    assert rows.keys() == CRITERIA.keys()
+    assert {name for name, needs in rows.items() if needs == "nothing"} == {
+        name for name, each in CRITERIA.items() if not each.needs
+    }
 
 
 def test_reference_pages_that_are_right_keep_their_date_and_others_go(tmp_path: Path) -> None:

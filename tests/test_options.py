@@ -6,7 +6,7 @@ import random
 import tomllib
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 import tomli_w
@@ -49,6 +49,17 @@ class Cut:
     verbose: bool = False
     heal: bool | None = True
     seen: int = field(default=0, init=False)
+
+
+CHOICES = ("one", "two")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """Has an option whose values stand in a table."""
+
+    name: ClassVar[str] = "chosen"
+    which: Annotated[str, (*CHOICES, "none")] = "one"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,6 +276,14 @@ def test_a_wrong_value_says_what_where_and_what_is_allowed(values: dict[str, obj
     with pytest.raises(UsageError) as caught:
         build(Cut, values)
     assert message in str(caught.value)
+
+
+def test_values_may_be_read_off_a_table() -> None:
+    assert build(Chosen, {"which": "two"}) == Chosen(which="two")
+    assert render(Chosen(which="two")) == "chosen:which=two"
+    assert "one of one, two, none; default: one" in help_text(Chosen)
+    with pytest.raises(UsageError, match=r"option 'which' cannot be 'three'; it takes one of one, two, none$"):
+        build(Chosen, {"which": "three"})
 
 
 def test_an_option_without_default_must_be_given() -> None:

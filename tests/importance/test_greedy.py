@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from readings import Rows, evidence, rows
 
-from onnxprune.importance import CRITERIA
+from onnxprune.importance import CRITERIA, greedy
 from onnxprune.node import Array
 
 SIZE = 9
@@ -127,3 +127,17 @@ def test_without_a_bias_a_constant_channel_counts() -> None:
 def test_of_equals_the_first_goes_first(name: str) -> None:
     case = Rows(np.ones((50, 5)), np.ones((3, 5)), np.arange(5))
     assert CRITERIA[name].order(evidence(case)).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_of_very_wide_layers_some_go_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The three that cost least alone, then the three that cost least without those."""
+    monkeypatch.setattr(greedy, "MOST", 0)
+    monkeypatch.setattr(greedy, "STEPS", 3)
+    order = list[int]()
+    while len(order) < SIZE:
+        left = [a for a in range(SIZE) if a not in order]
+        base = WITH_BIAS.solved(np.array(order))[1] if order else 0
+        cost = {a: WITH_BIAS.solved(np.array([*order, a]))[1] - base for a in left}
+        order += sorted(left, key=cost.__getitem__)[:3]
+    assert CRITERIA["obs"].order(evidence(WITH_BIAS)).tolist() == order
+    assert order != brute_surgeon([WITH_BIAS], range(SIZE))
