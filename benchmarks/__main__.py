@@ -74,6 +74,11 @@ def _parser(found: Mapping[str, ModuleType]) -> argparse.ArgumentParser:
     parser.add_argument("--macs", default="50%", help="what pruning leaves (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=9, metavar="N", help="of each command (default: %(default)s)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="for the JSON; default: standard output")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="of what is random (default: %(default)s)")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="for the tables as a page, of a benchmark that has one"
+    )
+    parser.add_argument("--torch", type=Path, metavar="PYTHON", help="of an environment with benchmarks/coverage.txt")
     for name, module in found.items():
         if hasattr(module, "arguments"):
             module.arguments(parser.add_argument_group(name))

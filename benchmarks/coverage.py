@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
-import venv
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -27,29 +25,30 @@ from benchmarks.architectures.check import kept
 from benchmarks.architectures.listed import graphs
 from benchmarks.architectures.page import page
 from benchmarks.data import ZOO
+from benchmarks.environment import ONE_THREAD, ROOT, interpreter
 
 __all__ = ["ON_REQUEST", "arguments", "main"]
 
 ON_REQUEST = "it takes hours and 30 GB"
-ROOT = Path(__file__).parents[1]
-REQUIREMENTS = Path(__file__).with_suffix(".txt")
 MODULE = "benchmarks.architectures"
 
 
 def arguments(group: argparse._ArgumentGroup) -> None:
     """The options of this benchmark."""
     group.add_argument(
-        "--kept", type=Path, default=ROOT / "build" / "coverage", metavar="FOLDER", help="for the graphs"
+        "--kept",
+        type=Path,
+        default=ROOT / "build" / "coverage",
+        metavar="FOLDER",
+        help="for the graphs and the environment",
     )
-    group.add_argument("--torch", type=Path, metavar="PYTHON", help="of an environment with benchmarks/coverage.txt")
     group.add_argument("--graphs", default="*", metavar="PATTERN", help="those whose names match")
-    group.add_argument("--page", type=Path, metavar="FILE", help="for the tables as a page")
 
 
 def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """One row for each network, least removed first."""
     exported, results, peers = (args.kept / part for part in ("graphs", "results", "peers"))
-    torch = args.torch or _environment(args.kept / "venv")
+    torch = interpreter(args)
     _run(torch, "export", exported, pattern=args.graphs)
     for folder in (exported, ZOO):
         _run(Path(sys.executable), "check", folder, results, pattern=args.graphs)
@@ -61,20 +60,10 @@ def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     yield from rows
 
 
-def _environment(folder: Path) -> Path:
-    """The Python of the environment with torch, which is made where it is missing."""
-    python, ready = folder / "bin" / "python", folder / ".ready"
-    if not ready.exists() or ready.stat().st_mtime < REQUIREMENTS.stat().st_mtime:
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", REQUIREMENTS], check=True)
-        ready.touch()
-    return python
-
-
 def _run(python: Path, script: str, *folders: Path, pattern: str) -> None:
     """Do what is missing; every graph is one process, one after the other, each of one thread."""
     words = [str(python), "-m", f"{MODULE}.{script}", *(str(folder.resolve()) for folder in folders), pattern]
-    subprocess.run(words, check=True, cwd=ROOT, stdout=sys.stderr, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    subprocess.run(words, check=True, cwd=ROOT, stdout=sys.stderr, env=ONE_THREAD)
 
 
 def _checked(exported: Path, results: Path, pattern: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from oracle import net_proto
 
-from benchmarks import coverage
+from benchmarks import coverage, environment
 from benchmarks.architectures import check
 
 GRAPHS = ("torchvision.resnet18-legacy17-shared", "torchvision.resnet18-dynamo18-distinct")
@@ -34,7 +34,10 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def given(folder: Path, *words: str) -> Namespace:
     parser = ArgumentParser()
     coverage.arguments(parser.add_argument_group())
-    return parser.parse_args(["--kept", str(folder), "--torch", "python", *words])
+    parser.add_argument("--page", type=Path)
+    given = parser.parse_args(["--kept", str(folder), *words])
+    given.torch = "python"
+    return given
 
 
 def test_results_become_rows_and_a_page(
@@ -81,8 +84,8 @@ def test_what_fails_is_told_as_it_is(kept: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_an_environment_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[list[str]] = []
-    monkeypatch.setattr(coverage.venv, "create", lambda folder, **how: folder.mkdir(exist_ok=True))
+    monkeypatch.setattr(environment.venv, "create", lambda folder, **how: folder.mkdir(exist_ok=True))
     monkeypatch.setattr(subprocess, "run", lambda words, **how: made.append([str(word) for word in words]))
     for _ in range(2):
-        assert coverage._environment(tmp_path / "venv") == tmp_path / "venv" / "bin" / "python"
-    assert [words[-1] for words in made] == [str(coverage.REQUIREMENTS)]
+        assert environment.environment(tmp_path / "venv") == tmp_path / "venv" / "bin" / "python"
+    assert [words[-1] for words in made] == [str(environment.REQUIREMENTS)]

@@ -23,7 +23,7 @@ from onnxprune.sweeps.sweep import COSTS, Sweep, costs
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw"]
+__all__ = ["STYLE", "draw"]
 
 STYLE: Any = {
     "svg.hashsalt": "onnxprune",
