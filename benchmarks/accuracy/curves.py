@@ -38,11 +38,12 @@ def draw(rows: Sequence[Row]) -> str:
     with rc_context(STYLE):
         size, layout = (10.5, 0.8 + 2.9 * high), ConstrainedLayoutEngine(wspace=0.05, hspace=0.06)
         figure = Figure(figsize=size, layout=layout)
-        panels = figure.subplots(high, COLUMNS, squeeze=False).flat
+        panels = list(figure.subplots(high, COLUMNS, squeeze=False).flat)
         for axes, network in zip(panels, networks, strict=False):
             _panel(axes, network, [row for row in told if row["network"] == network])
-        for axes in list(panels)[len(networks) :]:
+        for axes in panels[len(networks) :]:
             axes.set_axis_off()
+        figure.supylabel("top-1 accuracy", fontsize="medium")
         handles = {label: handle for axes in figure.axes for handle, label in zip(*_named(axes), strict=True)}
         figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False)
         stream = io.StringIO()
