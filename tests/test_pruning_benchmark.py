@@ -59,7 +59,8 @@ def test_a_peer_that_is_not_there_is_a_remark(monkeypatch: pytest.MonkeyPatch) -
     assert "No module named 'onnxsim'" in row["remarks"]
 
 
-def test_a_peer_is_brought_to_the_wanted_share(tmp_path: Path) -> None:
+def test_a_peer_is_brought_to_the_wanted_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contestants, "PROBES", 5)
     arena = Arena(NETWORK)
 
     def ask(ratio: float, final: bool) -> tuple[Path, float]:
@@ -69,7 +70,7 @@ def test_a_peer_is_brought_to_the_wanted_share(tmp_path: Path) -> None:
         return path, 2.0 if final else 1.0
 
     entry = Peer("uniform", ask).cut(arena, 0.3)
-    assert arena.left(entry.model) == pytest.approx(0.3, abs=0.03)
+    assert arena.left(entry.model) == pytest.approx(0.3, abs=0.05)
     assert arena.left(arena.passed("fold").model) == 1
     assert entry.seconds == 2
 
