@@ -89,7 +89,7 @@ def nearest(left: Callable[[float], float], share: float) -> float:
 @contextmanager
 def peers(python: Path, model: Path, calib: Path, folder: Path) -> Iterator[Sequence[Contestant]]:
     """The peers that take a network, each a process that lives as long as the context."""
-    fitting = [name for name in PEERS if name.startswith("onnxsim Wanda") or model.stem in REBUILT]
+    fitting = [name for name in PEERS if name.startswith("onnxsim") or model.stem in REBUILT]
     with ExitStack() as stack:
         yield [Peer(name, stack.enter_context(_asked(python, name, model, calib, folder))) for name in fitting]
 
