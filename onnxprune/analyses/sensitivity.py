@@ -5,7 +5,7 @@ The order is that of a criterion (``importance``). With calibration data the har
     loss(p) · e(k) / e(p)
 
 where e(k) is the share of what the next layers make of the channels that is lost with the first k after the best refit
-(``Reader.lost``, summed over the layers), and loss(p) (``loss``) is measured: the network without the first p atoms,
+(``Reader.lost``, summed over the layers), and loss(p) (``ablated``) is measured: the network without the first p atoms,
 half of the family, its next layers refitted if that helps, on the check part. So e gives the shape of the curve and a
 run of the network its scale. Without data the harm is Σᵢ (1 − eᵢ)⁻² − 1 with eᵢ the share of layer i's weights that
 went: a small cut costs what it removes, and the last channels of a layer cost more than those of any other.
@@ -14,32 +14,28 @@ went: a small cut costs what it removes, and the last channels of a layer cost m
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from onnxprune.ablation import LEAST, MOST, ablated, leaves_some
 from onnxprune.analyses.importance import Magnitude, weights_of
-from onnxprune.axes.cutting import cut
-from onnxprune.axes.groups import Group
-from onnxprune.axes.linear import linear
-from onnxprune.calibrate import Calibration
+from onnxprune.axes.linear import Linear, linear
 from onnxprune.footprints import Family, Ranking, families
-from onnxprune.healing import WIDEST, store
+from onnxprune.healing import WIDEST
 from onnxprune.importance import CRITERIA, Evidence, Importance, Maker, Seen, Watch
-from onnxprune.loss import losses
 from onnxprune.model import Model
-from onnxprune.moments import read, width
+from onnxprune.moments import Moments, read, width
 from onnxprune.node import Array, Axis
 from onnxprune.passes import Analysis, Context
-from onnxprune.readers import Reader, readers_of, readings, rest_of
+from onnxprune.readers import Reader, readers_of, readings
 from onnxprune.watching import Scene, look
 
-__all__ = ["Sensitivity"]
+__all__ = ["Sensitivity", "with_readers"]
 
 PROBE = 0.5  # the share of a family that is removed to measure the loss
-LEAST, MOST = 1e-12, 1e12  # of a loss
 TINY = 1e-9
 
 
@@ -63,8 +59,8 @@ class Sensitivity(Analysis[Mapping[str, Ranking]]):
         shares = model.get(Magnitude(importance.norm), ctx)
         seen = _seen(model, ctx, importance.watches, wanted)
         with ctx.progress.task("ranking", len(wanted)) as step:
-            for part, readers in _read(model, ctx, wanted):
-                for family, atoms in part:
+            for batch in with_readers(model, ctx, wanted):
+                for family, atoms, readers in batch:
                     makers = [
                         Maker(family.group.atoms[a], shares[a], partial(weights_of, model, a)) for a in family.made
                     ]
@@ -86,12 +82,13 @@ class Sensitivity(Analysis[Mapping[str, Ranking]]):
 
 
 Wanted = tuple[Family, Array]
+Read = tuple[Family, Array, Sequence[Reader]]
 
 
-def _read(model: Model, ctx: Context, wanted: Sequence[Wanted]) -> Iterator[tuple[Sequence[Wanted], Sequence[Reader]]]:
-    """Families with all that reads one of their groups; no readers without data."""
+def with_readers(model: Model, ctx: Context, wanted: Sequence[Wanted]) -> Iterator[Iterator[Read]]:
+    """Families with all that reads their groups, as many at once as there is room for; no readers without data."""
     if ctx.calibration is None:
-        yield list(wanted), []
+        yield ((family, atoms, []) for family, atoms in wanted)
         return
     fit, _ = ctx.calibration.split()
     by_group = _by_group(wanted)
@@ -99,9 +96,13 @@ def _read(model: Model, ctx: Context, wanted: Sequence[Wanted]) -> Iterator[tupl
     for keys in _batches({key: sum(width(v) ** 2 * v.groups for v in own) for key, own in views.items()}):
         own = list({view.node.name: view for key in keys for view in views[key]}.values())
         sums = dict(zip((v.node.name for v in own), read(model, own, fit, ctx.seed), strict=True))
-        for key in keys:
-            group = by_group[key][0][0].group
-            yield by_group[key], [r for v in views[key] for r in readings(v, group, sums[v.node.name])]
+        yield _each(((by_group[key], views[key]) for key in keys), sums)
+
+
+def _each(parts: Iterable[tuple[Sequence[Wanted], Sequence[Linear]]], sums: Mapping[str, Moments]) -> Iterator[Read]:
+    for part, views in parts:
+        readers = [r for v in views for r in readings(v, part[0][0].group, sums[v.node.name])]
+        yield from ((family, atoms, readers) for family, atoms in part)
 
 
 def _by_group(wanted: Sequence[Wanted]) -> Mapping[int, Sequence[Wanted]]:
@@ -149,8 +150,10 @@ def _ranked(model: Model, ctx: Context, importance: Importance, family: Family, 
         return Ranking(order, _rising(np.concatenate([[0.0], harm])))
     lost = np.sum([reader.lost(order) for reader in readers], axis=0) if readers else np.append(0.0, gone.sum(axis=0))
     place = _probe(family, order)
-    loss = _loss(model, ctx.calibration, family.group, readers, order[:place]) if place else 1.0
-    scale = loss / max(float(lost[place]), LEAST) if place else 1.0
+    scale = 1.0
+    if place:
+        _, loss = ablated(model, family.group, readers, order[:place], ctx.calibration.split()[1])
+        scale = loss / max(float(lost[place]), LEAST)
     return Ranking(order, _rising(scale * lost))
 
 
@@ -162,26 +165,9 @@ def _rising(harm: Array) -> Array:
 def _probe(family: Family, order: Array) -> int:
     """How many atoms are removed to measure: half of the family, less where some axis would lose all; 0 for none."""
     most = min(max(round(PROBE * len(family.atoms)), 1), len(order))
-    places = (k for k in range(most, 0, -1) if _leaves_some(family.group, order[:k]))
+    places = (k for k in range(most, 0, -1) if leaves_some(family.group, order[:k]))
     return next(places, 0)
-
-
-def _leaves_some(group: Group, gone: Array) -> bool:
-    return all(len(slots) < len(group.atoms[axis]) for axis, slots in group.slots(gone).items())
 
 
 def _gone(maker: Maker, order: Array) -> Array:
     return np.bincount(maker.atoms, maker.shares, int(max(maker.atoms.max(), order.max())) + 1)[order]
-
-
-def _loss(model: Model, data: Calibration, group: Group, readers: Sequence[Reader], gone: Array) -> float:
-    """What the outputs lose with atoms on the check part, the layers that read them refitted where that helps.
-
-    On fewer rows than a layer has columns, a refit may do worse than none.
-    """
-    raw, (_, check) = model.copy(), data.split()
-    cut(raw, group.slots(gone))
-    refitted = raw.copy()
-    store(refitted, rest_of(refitted, readers, gone))
-    found = losses(model, [raw, refitted] if readers else [raw], check)
-    return min(max(min(*found, MOST), LEAST), MOST)

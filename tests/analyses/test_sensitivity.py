@@ -13,7 +13,8 @@ from oracle import net
 from prunes import calibrated, samples
 
 from onnxprune.alike import alike
-from onnxprune.analyses.sensitivity import LEAST, MOST, Sensitivity
+from onnxprune.ablation import LEAST, MOST
+from onnxprune.analyses.sensitivity import Sensitivity
 from onnxprune.axes.cutting import cut
 from onnxprune.cache import Cache
 from onnxprune.footprints import Ranking, families
