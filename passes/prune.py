@@ -29,7 +29,7 @@ from onnxprune.errors import UsageError, unknown
 from onnxprune.footprints import Family, families
 from onnxprune.healing import heal, unbiased
 from onnxprune.importance import CRITERIA
-from onnxprune.importance.needs import lacking
+from onnxprune.importance.needs import refusal
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.options import Amount, Share, option
@@ -211,10 +211,8 @@ class PruneChannels:
     def _criterion(self, model: Model, ctx: Context) -> str:
         if self.importance == "auto":
             return "l2" if ctx.calibration is None else "obs"
-        lacks = lacking(model, ctx, self._approximates(ctx))
-        if why := next((lacks[need] for need in sorted(CRITERIA[self.importance].needs & lacks.keys())), None):
-            others = ", ".join(name for name, each in CRITERIA.items() if not each.needs & lacks.keys())
-            raise UsageError(f"pass 'prune': importance={self.importance} {why} take one of {others}")
+        if why := refusal(self.importance, model, ctx, self._approximates(ctx)):
+            raise UsageError(f"pass 'prune': {why}")
         return self.importance
 
     def _left_out(self) -> Reason:

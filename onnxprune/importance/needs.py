@@ -6,13 +6,22 @@ from collections.abc import Iterable, Mapping
 
 from onnxprune.axes.linear import Linear, linear
 from onnxprune.footprints import families
+from onnxprune.importance import CRITERIA
 from onnxprune.importance.evidence import Need
 from onnxprune.model import Model
 from onnxprune.node import Node
 from onnxprune.passes import Context
 from onnxprune.watching import gain_of
 
-__all__ = ["lacking"]
+__all__ = ["lacking", "refusal"]
+
+
+def refusal(criterion: str, model: Model, ctx: Context, approximate: bool) -> str | None:
+    """Why a criterion cannot judge, with those that can; None when it can."""
+    lacks = lacking(model, ctx, approximate)
+    why = next((lacks[need] for need in sorted(CRITERIA[criterion].needs & lacks.keys())), None)
+    others = ", ".join(name for name, each in CRITERIA.items() if not each.needs & lacks.keys())
+    return None if why is None else f"importance={criterion} {why} take one of {others}"
 
 
 def lacking(model: Model, ctx: Context, approximate: bool) -> Mapping[Need, str]:
