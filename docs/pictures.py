@@ -125,7 +125,20 @@ def explain(path: Path) -> None:
     path.write_text(op.explain(ROOT / "models" / "digits_resnet.onnx", "/stem/Concat").to_svg(), encoding="utf-8")
 
 
-PICTURES: dict[str, Callable[[Path], None]] = {"explain": explain, "run": run, "healing": healing, "scaling": scaling}
+def sensitivity(path: Path) -> None:
+    """What a network loses with its channels, as --sensitivity=exact draws it."""
+    models = ROOT / "models"
+    found = op.sensitivity(models / "digits_resnet.onnx", calib=models / "digits.calib.npz", exact=True)
+    path.write_text(found.to_svg(), encoding="utf-8")
+
+
+PICTURES: dict[str, Callable[[Path], None]] = {
+    "explain": explain,
+    "run": run,
+    "healing": healing,
+    "scaling": scaling,
+    "sensitivity": sensitivity,
+}
 
 
 def main() -> None:

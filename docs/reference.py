@@ -16,6 +16,7 @@ import onnxprune
 from onnxprune import arguments, options, registry
 from onnxprune.axes import rules
 from onnxprune.backends.targets import load_target, target_names
+from onnxprune.curves.curves import schema as curves
 from onnxprune.explained.explanation import schema as explained
 from onnxprune.importance import CRITERIA
 from onnxprune.importance.evidence import Need
@@ -55,6 +56,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "targets.md", targets()
     yield "report.md", report()
     yield "explanation.md", explanation()
+    yield "sensitivity.md", sensitivity()
     yield "python.md", python()
     yield "authors.md", authors()
 
@@ -191,6 +193,12 @@ def explanation() -> str:
     """The keys of an explanation, from its JSON schema."""
     top = explained()
     return _keys("Explanation", f"What `--explain --format=json` prints. {top['description']}", top)
+
+
+def sensitivity() -> str:
+    """The keys of the curves, from their JSON schema."""
+    top = curves()
+    return _keys("Sensitivity", f"What `--sensitivity` writes into `sensitivity.json`. {top['description']}", top)
 
 
 def _keys(name: str, text: str, top: Mapping[str, Any]) -> str:

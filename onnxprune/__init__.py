@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onnxprune.axes.silencing import silenced
     from onnxprune.compression import Result, compress
+    from onnxprune.curves.curves import Curves
+    from onnxprune.curves.run import sensitivity
     from onnxprune.data.preprocess import Preprocess
     from onnxprune.errors import (
         BackendError,
@@ -41,6 +43,7 @@ __all__ = [
     "BackendError",
     "Changed",
     "Context",
+    "Curves",
     "Explanation",
     "Model",
     "ModelError",
@@ -60,6 +63,7 @@ __all__ = [
     "__version__",
     "compress",
     "explain",
+    "sensitivity",
     "silenced",
     "sweep",
 ]
@@ -67,6 +71,8 @@ __all__ = [
 _HOMES = {
     "axes.silencing": ("silenced",),
     "compression": ("Result", "compress"),
+    "curves.curves": ("Curves",),
+    "curves.run": ("sensitivity",),
     "data.preprocess": ("Preprocess",),
     "errors": ("BackendError", "ModelError", "OnnxPruneError", "PassContractError", "PassError", "UsageError"),
     "explained.explain": ("explain",),

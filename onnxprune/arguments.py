@@ -13,7 +13,11 @@ from onnxprune.errors import UsageError, unknown
 __all__ = ["parse", "parser"]
 
 USAGE = "onnxprune MODEL --passes fold,prune:macs=50%% -o DIR [option ...]"
-FORMATS = ("text", "json", "dot", "svg")
+FORMATS = {"explain": ("text", "json", "dot", "svg"), "sensitivity": ("text", "json", "svg")}  # of what is asked
+USEFUL = {
+    "explain": (),
+    "sensitivity": ("importance", "calib", "test", "preprocess", "labels", "metric", "shapes", "seed", "jobs"),
+}
 DESCRIPTION = "Make a neural network small and fast at the level of the ONNX graph."
 EPILOG = """\
 example:
@@ -37,6 +41,12 @@ explanation:
 
   lists the groups of channels that live or die together, and tells why a layer can or cannot be cut, with the way from
   it to what is in the way.
+
+sensitivity:
+  onnxprune models/digits_resnet.onnx --sensitivity --calib models/digits.calib.npz -o build/
+
+  shows what the network loses with more and more of the channels that live or die together, most sensitive first, and
+  writes build/sensitivity.json and build/sensitivity.svg. --sensitivity=exact cuts and measures 10%, 20% … 90% of each.
 
 exit codes:
   0    done
@@ -63,15 +73,17 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args.shapes = _unique(args.shapes)
     if args.list_passes or args.list_targets or args.help_pass or args.cmake_dir or args.version:
         return args
-    if args.format not in (None, *FORMATS):
-        raise UsageError(f"--format: {unknown('format', args.format, FORMATS)}")
+    if args.sensitivity not in (None, "", "exact"):
+        raise UsageError(f"--sensitivity: {unknown('way', args.sensitivity, ['exact'])}")
     if not args.model:
         raise UsageError("there is no model: give the ONNX file to compress; --help tells more")
-    if args.explain is not None:
-        _check_alone(args, accepted.parse_args([]))
+    if asked := next((name for name in FORMATS if getattr(args, name) is not None), None):
+        _check_alone(asked, args, accepted.parse_args([]))
         return args
     if args.format:
-        raise UsageError("--format is that of an explanation; give --explain along with it")
+        raise UsageError("--format is that of an answer; give --explain or --sensitivity along with it")
+    if args.importance:
+        raise UsageError("--importance goes with --sensitivity; for a pass write --passes prune:importance=…")
     if args.sweep and (args.save_after or args.time_passes):
         option = "--save-after" if args.save_after else "--time-passes"
         raise UsageError(f"{option} tells of one run, and --sweep makes many; leave out one of both")
@@ -81,17 +93,19 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _spelled_out(words: Sequence[str]) -> list[str]:
-    """An --explain without a node takes none of the words that follow."""
-    return ["--explain=" if word == "--explain" else word for word in words]
+    """An --explain or --sensitivity without a value takes none of the words that follow."""
+    return [f"{word}=" if word in ("--explain", "--sensitivity") else word for word in words]
 
 
-def _check_alone(args: argparse.Namespace, defaults: argparse.Namespace) -> None:
-    """Refuse what is of no use to an explanation."""
-    useful = ("model", "explain", "format", "output", "verbose", "quiet")
+def _check_alone(asked: str, args: argparse.Namespace, defaults: argparse.Namespace) -> None:
+    """Refuse what is of no use to the answer that is asked for."""
+    if args.format not in (None, *FORMATS[asked]):
+        raise UsageError(f"--format: {unknown('format', args.format, FORMATS[asked])}")
+    useful = (*USEFUL[asked], asked, "model", "format", "output", "verbose", "quiet")
     others = [name for name in vars(args) if name not in useful and getattr(args, name) != getattr(defaults, name)]
     if others:
         option = {"targets": "target", "shapes": "shape"}.get(others[0], others[0].replace("_", "-"))
-        raise UsageError(f"--explain tells of the model as it is, and --{option} of what to do with it; leave out one")
+        raise UsageError(f"--{asked} tells of the model as it is, and --{option} of what to do with it; leave out one")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -112,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     made.add_argument("model", metavar="MODEL", nargs="?", help="the ONNX file to compress; it stays as it is")
-    for group in (_what, _data, _output, _explanation, _checks, _information):
+    for group in (_what, _data, _output, _answers, _checks, _information):
         group(made)
     return made
 
@@ -144,7 +158,7 @@ def _data(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--max-drop", type=float, metavar="POINTS", help="percentage points that the metric may fall")
     group.add_argument("--threads", type=int, metavar="N", help="of onnxruntime while latencies are taken (default: 1)")
-    text = "work on so many points of a sweep at once; results do not depend on it (default: 1)"
+    text = "work on so many points of a sweep or an exact sensitivity at once; results do not depend on it (default: 1)"
     group.add_argument("--jobs", type=int, metavar="N", help=text)
 
 
@@ -164,11 +178,18 @@ def _output(parser: argparse.ArgumentParser) -> None:
     loudness.add_argument("-q", "--quiet", action="store_true", help="tell nothing but errors and missed goals")
 
 
-def _explanation(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("explanation (no --passes are needed)")
+def _answers(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("answers (no --passes are needed)")
     text = "tell which channels go together, and why some cannot; --explain=NODE: what is in the way of one operator"
     group.add_argument("--explain", nargs="?", const="", metavar="NODE", help=text)
-    text = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]} (default: text), on standard output or in the file -o FILE"
+    text = "what is lost with more and more of the channels, as prune plans with; --sensitivity=exact measures it"
+    group.add_argument("--sensitivity", nargs="?", const="", metavar="exact", help=text)
+    text = "by which the channels then go, as that of the pass prune (default: auto)"
+    group.add_argument("--importance", metavar="NAME", help=text)
+    text = (
+        "text, json, svg or (of --explain) dot (default: text), on standard output; an explanation goes to the file"
+        " -o FILE, a sensitivity as JSON and SVG into the folder -o DIR too"
+    )
     group.add_argument("--format", metavar="FORM", help=text)
 
 

@@ -78,7 +78,9 @@ def _verdict(error: BaseException, caught: Sequence[signal.Signals], loud: bool)
 def _work(args: Namespace) -> int:
     if _asks(args):
         return _inform(args)
-    return _compress(args) if args.explain is None else _explain(args)
+    if args.explain is not None:
+        return _explain(args)
+    return _compress(args) if args.sensitivity is None else _sensitivity(args)
 
 
 def _asks(args: Namespace) -> bool:
@@ -118,15 +120,35 @@ def _explain(args: Namespace) -> int:
         check_file(Path(args.output))
         spare([args.model], [Path(args.output)])
     found = explain(args.model, args.explain or None)
-    terminal = sys.stdout.isatty() and not args.output
-    width = shutil.get_terminal_size().columns if terminal else WIDTH
+    width, colour = _look(not args.output)
     forms = {"json": found.to_json, "dot": found.to_dot, "svg": found.to_svg}
-    form = forms.get(args.format, partial(found.text, width, colour=terminal and "NO_COLOR" not in os.environ))
+    form = forms.get(args.format, partial(found.text, width, colour=colour))
     if args.output:
         write_atomically(Path(args.output), form().encode())
     else:
         _print(form())
     return 0
+
+
+def _sensitivity(args: Namespace) -> int:
+    """Print what is lost with channels, and write it to a folder where there is one."""
+    from onnxprune.curves.run import TAKEN, sensitivity
+    from onnxprune.progress import Progress
+
+    args.progress = Progress.silent() if args.quiet else Progress.stderr()
+    given = cast("Given", {name: value for name, value in vars(args).items() if name in TAKEN})
+    exact, importance = args.sensitivity == "exact", args.importance or "auto"
+    found = sensitivity(args.model, importance=importance, exact=exact, output=args.output, **given)
+    width, colour = _look(True)
+    forms = {"json": found.to_json, "svg": found.to_svg}
+    _print(forms.get(args.format, partial(found.text, width, colour=colour))())
+    return 0
+
+
+def _look(printed: bool) -> tuple[int, bool]:
+    """How wide a text is, and whether it has colours."""
+    terminal = printed and sys.stdout.isatty()
+    return shutil.get_terminal_size().columns if terminal else WIDTH, terminal and "NO_COLOR" not in os.environ
 
 
 def _compress(args: Namespace) -> int:

@@ -11,9 +11,9 @@ import pytest
 
 import onnxprune
 
-NAMES = """Analysis BackendError Changed Context Explanation Model ModelError OnnxPruneError Pass PassContractError
-    PassError PassManager Point Preprocess Recipe Report Result Sweep Unchanged UsageError __version__ compress explain
-    silenced sweep"""
+NAMES = """Analysis BackendError Changed Context Curves Explanation Model ModelError OnnxPruneError Pass
+    PassContractError PassError PassManager Point Preprocess Recipe Report Result Sweep Unchanged
+    UsageError __version__ compress explain sensitivity silenced sweep"""
 
 
 def test_public_names_are_these() -> None:

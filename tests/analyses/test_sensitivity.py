@@ -12,8 +12,8 @@ from nets import NETS, OPSETS
 from oracle import net
 from prunes import calibrated, samples
 
-from onnxprune.alike import alike
 from onnxprune.ablation import LEAST, MOST
+from onnxprune.alike import alike
 from onnxprune.analyses.sensitivity import Sensitivity
 from onnxprune.axes.cutting import cut
 from onnxprune.cache import Cache

@@ -54,7 +54,7 @@ def test_json_holds_the_operator_that_was_asked_for(run: Run) -> None:
         (["--explain", "nowhere.onnx"], 3, "cannot read model 'nowhere.onnx'"),
         (["--explain", "Conv_0", "net.onnx"], 2, "one argument too many"),
         (["--explain", "net.onnx", "--format=jason"], 2, "no format 'jason'; did you mean 'json'?"),
-        (["net.onnx", "--format=json"], 2, "give --explain along with it"),
+        (["net.onnx", "--format=json"], 2, "give --explain or --sensitivity along with it"),
         (["--explain", "net.onnx", "--passes", "fold"], 2, "--passes of what to do with it"),
         (["--explain", "net.onnx", "--target", "host"], 2, "--target of what to do with it"),
         (["--explain", "net.onnx", "--dry-run"], 2, "--dry-run of what to do with it"),
