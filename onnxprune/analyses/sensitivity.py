@@ -131,11 +131,9 @@ def _seen(model: Model, ctx: Context, watch: Watch | None, wanted: Sequence[Want
         return {}
     scenes = []
     for part in _by_group(wanted).values():
-        group, names = (
-            part[0][0].group,
-            [name for family, _ in part for layers in family.made.values() for name in layers],
-        )
-        makers = [view for name in dict.fromkeys(names) if (view := linear(model.node(name))) is not None]
+        group = part[0][0].group
+        names = dict.fromkeys(name for family, _ in part for layers in family.made.values() for name in layers)
+        makers = [view for name in names if (view := linear(model.node(name))) is not None]
         scenes.append(Scene(group, makers, readers_of(model, ctx.original, group)))
     fit = None if ctx.calibration is None else ctx.calibration.split()[0]
     return {id(scene.group): seen for scene, seen in zip(scenes, look(model, watch, scenes, fit), strict=True)}
