@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxprune.node import Array, Axis
+from onnxprune.node import Array, Axis, Shape
 
 __all__ = ["Provenance", "Source"]
 
@@ -59,10 +59,22 @@ class Provenance:
     def merge(self, name: str, twin: str, shape: tuple[int, ...]) -> None:
         """A tensor stands for another of the same shape too."""
         for dim, size in enumerate(shape):
-            own, new = (self.sources(Axis(each, dim), size) for each in (name, twin))
-            known = [(source.axis, source.slots.tolist()) for source in own]
-            if strange := [s for s in new if (s.axis, s.slots.tolist()) not in known]:
-                self._sources[Axis(name, dim)] = (*own, *strange)
+            self._join(Axis(name, dim), Axis(twin, dim), size)
+
+    def _join(self, axis: Axis, twin: Axis, size: int) -> None:
+        own, new = self.sources(axis, size), self.sources(twin, size)
+        known = [(source.axis, source.slots.tolist()) for source in own]
+        if strange := [s for s in new if (s.axis, s.slots.tolist()) not in known]:
+            self._sources[axis] = (*own, *strange)
+
+    def rename(self, name: str, twin: str, shape: Shape) -> None:
+        """A tensor stands for another that was the same, and that a pass dropped; axes of fixed size can be cut."""
+        sizes = {dim: size for dim, size in enumerate(shape) if isinstance(size, int)}
+        for dim, size in sizes.items():
+            for each in (Axis(name, dim), Axis(twin, dim)):
+                if each not in self._sources:
+                    self._sizes.setdefault(each, size)
+            self._join(Axis(name, dim), Axis(twin, dim), size)
 
     def forget(self, name: str, rank: int) -> None:
         """A tensor of that rank, which a pass made up, is no more."""

@@ -88,11 +88,13 @@ def _drop_identities(model: Model) -> int:
         if not _fixed(model, y):
             model.drop(node)
             model.rewire(y, x)
+            model.provenance.rename(x, y, node.y().shape or ())
             renamed[y] = x
         elif not _fixed(model, x) and (producer := model.producer(x)) is not None:
             index = next(i for i, t in enumerate(producer.outputs) if t is not None and t.name == x)
             model.drop(node)
             model.rewire(x, y)
+            model.provenance.rename(y, x, node.y().shape or ())
             model.set_output(producer, index, y)
             renamed[x] = y
     return len(renamed)

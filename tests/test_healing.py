@@ -232,7 +232,7 @@ def test_only_what_lies_behind_a_cut_is_changed(name: str) -> None:
 
 def test_random_nets_are_never_worse_than_raw_on_the_check_part() -> None:
     better = worse = 0
-    for seed in range(40):
+    for seed in range(16):
         proto = random_model(seed)
         model = Model.load(proto)
         ctx = calibrated(model, random_data(proto, model, seed))
@@ -241,7 +241,7 @@ def test_random_nets_are_never_worse_than_raw_on_the_check_part() -> None:
         better += sqnr(after, ctx) > sqnr(raw, ctx) + 0.1
         worse += sqnr(after, ctx) < sqnr(raw, ctx)
     assert worse == 0
-    assert better >= 20
+    assert better >= 8
 
 
 def random_data(proto: Any, model: Model, seed: int) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from contexts import context
 from cuts import cut_at, shifted, why
 from onnx import numpy_helper
 from oracle import assert_different_function, assert_same_function, feeds, net, run
@@ -16,6 +17,7 @@ from oracle import assert_different_function, assert_same_function, feeds, net, 
 import onnxprune
 from onnxprune.errors import UsageError
 from onnxprune.model import Model
+from passes.fold import Fold
 
 Slots = Mapping[str, Mapping[int, Sequence[int]]]
 GONE = [1, 4]  # of six channels
@@ -183,3 +185,17 @@ def test_a_spec_of_another_network_is_refused(tmp_path: Path) -> None:
     (tmp_path / "prune.json").write_text(json.dumps({**spec, "rr": {"1": [0]}}))
     with pytest.raises(UsageError, match=r"prune.json: no tensor 'rr'; did you mean 'r'\?"):
         onnxprune.silenced(model, tmp_path / "prune.json")
+
+
+def test_what_is_read_under_another_name_after_a_reshape_was_dropped_is_told_too() -> None:
+    """The weight is computed, so the spec says what is read of its input, whose Reshape changes nothing and is gone."""
+    model = net("""(float[1,3] x) => (float[1,64] y) <float[8,3] w, float[1,8] v, float[64,1] s, int64[2] shape = {1,8},
+        int64[2] wide = {64,8}>
+        { a = Gemm<transB=1>(x, w)  r = Tanh(a)  q = Reshape(r, shape)  e = Expand(v, wide)  m = Mul(e, s)
+          y = Gemm<transB=1>(q, m) }""")
+    folded = model.copy()
+    Fold().run(folded, context(model))
+    assert "Reshape" not in [node.op for node in folded.nodes]
+    after, spec = cut_at(folded, "w[0]", 2, 5)
+    assert spec["q"] == spec["r"] == {1: [2, 5]}
+    assert_same_function(after, onnxprune.silenced(model, spec))
