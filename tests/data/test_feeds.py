@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -202,12 +203,12 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None
     model = net("(float[N,3,96,96] x) => (float[N,3,96,96] y)", "y = Relu(x)")
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (96, 96, 3), np.uint8)).save(tmp_path / "one.png")
-    found = {}
-    for count in (32, 32, 1024):  # the first warms up
+    found = {32: sys.maxsize, 1024: sys.maxsize}
+    for count in (32, 32, 1024, 1024):  # the first warms up, and what else goes on in the process only adds
         folder = tmp_path / str(count)
         folder.mkdir(exist_ok=True)
         for number in range(count):
             (folder / f"{number:04}.png").unlink(missing_ok=True)
             (folder / f"{number:04}.png").hardlink_to(tmp_path / "one.png")
-        found[count] = peak(folder, model)
+        found[count] = min(found[count], peak(folder, model))
     assert found[1024] < 1.05 * found[32]
