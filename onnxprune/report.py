@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from importlib.metadata import version
-from importlib.resources import files
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from onnxprune.analyses.cost import Totals
 from onnxprune.backends import Artifact
+from onnxprune.documents import as_json, headed, plain, schema_in
 from onnxprune.evaluate import Accuracy, Fidelity, Latency
 from onnxprune.manager import PassRecord
 from onnxprune.measure import Sources
@@ -20,7 +17,7 @@ from onnxprune.output import write_atomically
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["ModelFile", "Report", "plain", "schema"]
+__all__ = ["ModelFile", "Report", "schema"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +51,11 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The report in words that JSON has."""
-        tool = {"name": "onnxprune", "version": version("onnxprune")}
-        parts = {f.name: plain(getattr(self, f.name)) for f in fields(self)}
-        return {"schema": self.SCHEMA, "tool": tool, **parts}
+        return headed(self.SCHEMA, plain(self))
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The report as JSON with sorted keys, written to ``path`` too if there is one."""
-        text = json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
+        text = as_json(self.to_dict())
         if path is not None:
             write_atomically(Path(path), text.encode())
         return text
@@ -83,16 +78,4 @@ class Report:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the report."""
-    text = files("onnxprune").joinpath("report.schema.json").read_text(encoding="utf-8")
-    result: dict[str, Any] = json.loads(text)
-    return result
-
-
-def plain(value: object) -> Any:
-    if is_dataclass(value):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    return str(value) if isinstance(value, Path) else value
+    return schema_in("onnxprune", "report.schema.json")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, fields
-from importlib.metadata import version
-from importlib.resources import files
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from onnxprune.documents import as_json, headed, plain, schema_in
 from onnxprune.measure import Sources
 from onnxprune.output import spare, staged
-from onnxprune.report import plain
 
 __all__ = ["DATA", "PICTURE", "TENTHS", "Curve", "Curves", "Spot", "at", "schema"]
 
@@ -97,12 +94,11 @@ class Curves:
 
     def to_dict(self) -> dict[str, Any]:
         """The curves in words that JSON has."""
-        tool = {"name": "onnxprune", "version": version("onnxprune")}
-        return {"schema": self.SCHEMA, "tool": tool, **{f.name: plain(getattr(self, f.name)) for f in fields(self)}}
+        return headed(self.SCHEMA, plain(self))
 
     def to_json(self) -> str:
         """The curves as JSON with sorted keys."""
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
+        return as_json(self.to_dict())
 
     def to_svg(self) -> str:
         """The picture: a line for each family."""
@@ -134,6 +130,4 @@ class Curves:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the curves."""
-    text = files("onnxprune.curves").joinpath("sensitivity.schema.json").read_text(encoding="utf-8")
-    result: dict[str, Any] = json.loads(text)
-    return result
+    return schema_in("onnxprune.curves", "sensitivity.schema.json")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from importlib.metadata import version
-from importlib.resources import files
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from onnxprune.report import plain
+from onnxprune.documents import as_json, headed, plain, schema_in
 
 __all__ = ["Blocker", "Channels", "Explanation", "Flow", "Focus", "Operator", "Side", "Step", "schema"]
 
@@ -121,12 +118,11 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation in words that JSON has."""
-        tool = {"name": "onnxprune", "version": version("onnxprune")}
-        return {"schema": self.SCHEMA, "tool": tool, **{f.name: plain(getattr(self, f.name)) for f in fields(self)}}
+        return headed(self.SCHEMA, plain(self))
 
     def to_json(self) -> str:
         """The explanation as JSON with sorted keys."""
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
+        return as_json(self.to_dict())
 
     def to_dot(self) -> str:
         """The network as a graph for Graphviz, its groups in colours."""
@@ -152,6 +148,4 @@ class Explanation:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of an explanation."""
-    text = files("onnxprune.explained").joinpath("explanation.schema.json").read_text(encoding="utf-8")
-    result: dict[str, Any] = json.loads(text)
-    return result
+    return schema_in("onnxprune.explained", "explanation.schema.json")

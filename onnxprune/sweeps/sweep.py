@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from onnxprune import report
 from onnxprune.analyses.cost import Totals
 from onnxprune.compression import Result
+from onnxprune.documents import as_json, headed, plain
 from onnxprune.evaluate import Accuracy
 from onnxprune.output import spare, staged, write_atomically
-from onnxprune.report import ModelFile, Report, plain
+from onnxprune.report import ModelFile, Report
 from onnxprune.sweeps.front import unbeaten
 
 if TYPE_CHECKING:
@@ -101,9 +101,7 @@ class Sweep:
     def to_dict(self) -> dict[str, Any]:
         """The sweep in words that JSON has."""
         best = self.best
-        return {
-            "schema": self.SCHEMA,
-            "tool": {"name": "onnxprune", "version": version("onnxprune")},
+        parts = {
             "option": self.option,
             "input": plain(self.input),
             "points": [point.to_dict() for point in self.points],
@@ -113,10 +111,11 @@ class Sweep:
             "seed": self.seed,
             "data": plain(self.points[0].report.data),
         }
+        return headed(self.SCHEMA, parts)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The sweep as JSON with sorted keys, written to ``path`` too if there is one."""
-        text = json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
+        text = as_json(self.to_dict())
         if path is not None:
             write_atomically(Path(path), text.encode())
         return text
