@@ -1,20 +1,19 @@
 """What to compress, and by how much: a pure function from candidates and budgets to a plan.
 
 The planner knows nothing of channels. A ``Candidate`` offers to make something smaller step by step; a budget bounds a
-cost, which is a polynomial of sizes; ``weakest_first`` takes the step that does the least harm per saved cost until
+cost, which is a function of sizes; ``weakest_first`` takes the step that does the least harm per saved cost until
 every budget is met.
 """
 
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from onnxprune.analyses.cost import Polynomial, Term
+from onnxprune.costs import CostModel, saved
 from onnxprune.model import Model
 from onnxprune.node import Array
 
@@ -43,7 +42,7 @@ class Budget:
     """At most ``allowed`` of a cost may be left; ``name`` is how the user wrote it."""
 
     name: str
-    cost: Polynomial
+    cost: CostModel
     allowed: float
 
 
@@ -67,8 +66,9 @@ class _State:
         self.candidates = {c.where: c for c in candidates}
         self.amounts = dict.fromkeys(self.candidates, 0)
         self.sizes: dict[Hashable, int] = {q: n for b in budgets for q, n in b.cost.sizes.items()}
-        self.left = {b.name: b.cost.total() for b in budgets}
-        self.terms = {c.where: [(b, _touched(b.cost, c.saves)) for b in budgets] for c in candidates}
+        self.totals = {b.name: b.cost.total() for b in budgets}
+        self.left = dict(self.totals)
+        self.parts = {c.where: [(b, b.cost.touched(c.saves)) for b in budgets] for c in candidates}
 
     def unmet(self) -> list[Budget]:
         return [b for b in self.budgets if self.left[b.name] > b.allowed]
@@ -79,21 +79,17 @@ class _State:
         if any(self.amounts.get(other) for other in c.excludes):
             return None
         further = c.steps[c.steps > now]
-        saved = sum(self._saved(where, b, further - now) / b.cost.total() for b in self.unmet())
-        if not len(further) or not np.any(np.asarray(saved) > 0):
+        gain = np.asarray(sum(self._saved(where, b, further - now) / self.totals[b.name] for b in self.unmet()))
+        if not len(further) or not np.any(gain > 0):
             return None
         with np.errstate(divide="ignore"):
-            price = np.where(saved > 0, (c.harm[further] - c.harm[now]) / saved, np.inf)
+            price = np.where(gain > 0, (c.harm[further] - c.harm[now]) / gain, np.inf)
         best = int(np.argmin(price))
         return float(price[best]), int(further[best])
 
     def _saved(self, where: str, budget: Budget, more: Array) -> Array:
-        c, terms = self.candidates[where], next(t for b, t in self.terms[where] if b is budget)
-        saved = np.zeros(len(more))
-        for term in terms:
-            own = [self.sizes[f] - c.saves.get(f, 0) * more for f in term.factors]
-            saved += term.coefficient * (math.prod(self.sizes[f] for f in term.factors) - math.prod(own))
-        return saved
+        parts = next(parts for b, parts in self.parts[where] if b is budget)
+        return saved(parts, self.sizes, self.candidates[where].saves, more)
 
     def take(self, where: str, amount: int) -> None:
         c, more = self.candidates[where], np.array([amount - self.amounts[where]])
@@ -125,10 +121,6 @@ class _State:
 
     def plan(self) -> Plan:
         return Plan(dict(self.amounts), dict(self.left), tuple(b.name for b in self.unmet()))
-
-
-def _touched(cost: Polynomial, saves: Mapping[Hashable, int]) -> list[Term]:
-    return [t for t in cost.terms if any(f in saves for f in t.factors)]
 
 
 def weakest_first(candidates: Iterable[Candidate], budgets: Sequence[Budget]) -> Plan:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from onnxprune.analyses.channels import ChannelGroups
-from onnxprune.analyses.cost import Cost, Kind, Polynomial, Term
+from onnxprune.analyses.cost import Cost, Kind
 from onnxprune.analyses.sensitivity import Sensitivity
 from onnxprune.axes.cutting import cut
 from onnxprune.axes.groups import Group
@@ -25,6 +25,7 @@ from onnxprune.axes.linear import linear
 from onnxprune.axes.reasons import Reason
 from onnxprune.axes.silencing import WEIGHTY
 from onnxprune.constants import constants_behind
+from onnxprune.costs import CostModel, Term
 from onnxprune.errors import UsageError, unknown
 from onnxprune.footprints import Family, families
 from onnxprune.healing import heal, unbiased
@@ -177,7 +178,7 @@ class PruneChannels:
         costs = {kind: self._cost(model, ctx, kind, candidates) for kind, _ in given}
         return weakest_first(candidates, [Budget(kind, costs[kind], amount.of(totals[kind])) for kind, amount in given])
 
-    def _cost(self, model: Model, ctx: Context, kind: Kind, candidates: list[Candidate]) -> Polynomial:
+    def _cost(self, model: Model, ctx: Context, kind: Kind, candidates: list[Candidate]) -> CostModel:
         """The cost to plan with: that of the model, and of the biases that healing may add."""
         cost = model.get(Cost(kind), ctx)
         if kind == "macs" or self.heal == "none" or ctx.calibration is None:
@@ -185,7 +186,7 @@ class PruneChannels:
         layers = unbiased(model, {axis for candidate in candidates for axis in candidate.saves})
         sizes = {v.made: v.weight.value().itemsize if kind == "bytes" else 1 for v in layers if v.made in cost.sizes}
         extra = (Term(axis.tensor, size, (axis,)) for axis, size in sizes.items())
-        return Polynomial((*cost.terms, *extra), cost.sizes)
+        return CostModel((*cost.parts, *extra), cost.sizes)
 
     def _candidates(
         self, model: Model, ctx: Context, kept: set[Axis], doomed: dict[Axis, Array]

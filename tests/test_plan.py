@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from oracle import net
 
-from onnxprune.analyses.cost import Polynomial, Term
+from onnxprune.costs import CostModel, Term
 from onnxprune.model import Model
 from onnxprune.plan import Budget, Candidate, Plan, uniform, weakest_first
 
@@ -27,18 +27,18 @@ def offer(
     return Candidate(where, saves or {where: 1}, np.array(harm, float), np.array(steps), nothing, frozenset(excludes))
 
 
-def linear_cost(sizes: Mapping[str, int], **prices: float) -> Polynomial:
+def linear_cost(sizes: Mapping[str, int], **prices: float) -> CostModel:
     """Σ price · size."""
-    return Polynomial(tuple(Term(name, price, (name,)) for name, price in prices.items()), dict(sizes))
+    return CostModel(tuple(Term(name, price, (name,)) for name, price in prices.items()), dict(sizes))
 
 
-def left_of(cost: Polynomial, candidates: Sequence[Candidate], amounts: Mapping[str, int]) -> float:
+def left_of(cost: CostModel, candidates: Sequence[Candidate], amounts: Mapping[str, int]) -> float:
     sizes = dict(cost.sizes)
     for c in candidates:
         for quantity, step in c.saves.items():
             if quantity in sizes:
                 sizes[quantity] -= step * amounts[c.where]
-    return Polynomial(cost.terms, sizes).total()
+    return CostModel(cost.parts, sizes).total()
 
 
 TEN = {"a": 10, "b": 10}
@@ -170,7 +170,7 @@ def test_ties_go_to_the_candidate_that_comes_first() -> None:
 
 
 def test_a_step_may_take_several_slots_of_several_sizes() -> None:
-    cost = Polynomial((Term("conv", 2, ("rows", "columns")), Term("next", 1, ("rows",))), {"rows": 12, "columns": 6})
+    cost = CostModel((Term("conv", 2, ("rows", "columns")), Term("next", 1, ("rows",))), {"rows": 12, "columns": 6})
     grouped = offer("a", range(4), saves={"rows": 3, "columns": 1, "elsewhere": 7})
     plan = weakest_first([grouped], [Budget("macs", cost, 80)])
     assert plan.amounts == {"a": 2}
@@ -203,7 +203,7 @@ def network(seed: int, budgets: int = 1) -> tuple[list[Candidate], list[Budget]]
             Term(f"l{i}", float(rng.integers(1, 50)), tuple(c for c in (f"c{i - 1}", f"c{i}") if c in sizes))
             for i in range(layers + 1)
         ]
-        costs.append(Polynomial(tuple(terms), dict(sizes)))
+        costs.append(CostModel(tuple(terms), dict(sizes)))
     return candidates, [Budget(f"b{i}", c, float(rng.uniform(0.02, 0.9)) * c.total()) for i, c in enumerate(costs)]
 
 

@@ -1,7 +1,7 @@
 """What a network costs: parameters, multiply-accumulates (MACs), bytes, and the peak of its activations.
 
-A cost is a multilinear polynomial of sizes: Σ coefficient · Π size(axis). The MACs of a convolution are
-(outputs · kernel) · rows · columns, so a planner can ask what a smaller network would cost without building it.
+MACs, parameters and bytes are multilinear in the sizes of axes: Σ coefficient · Π size(axis). The MACs of a convolution
+are (outputs · kernel) · rows · columns.
 """
 
 from __future__ import annotations
@@ -14,52 +14,32 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from onnxprune.axes.linear import linear
+from onnxprune.costs import CostModel, Term
 from onnxprune.model import Model
 from onnxprune.node import Axis, Node, Tensor
 from onnxprune.passes import Analysis, Context
 from onnxprune.shapes import concrete
 from onnxprune.sizes import stored_bits
 
-__all__ = ["Cost", "Kind", "NodeCost", "NodeCosts", "Polynomial", "Stats", "Term", "Totals"]
+__all__ = ["Cost", "Kind", "NodeCost", "NodeCosts", "Stats", "Totals"]
 
 Kind: TypeAlias = Literal["macs", "params", "bytes"]
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Term:
-    """``coefficient · Π sizes``: the cost of the node or constant named by ``where``."""
-
-    where: str
-    coefficient: float
-    factors: tuple[Hashable, ...] = ()
-
-
-@dataclass(frozen=True)
-class Polynomial:
-    """A cost as a function of sizes, and the sizes as they are."""
-
-    terms: tuple[Term, ...]
-    sizes: Mapping[Hashable, int]
-
-    def total(self) -> float:
-        """The cost at the present sizes."""
-        return sum(t.coefficient * math.prod(self.sizes[f] for f in t.factors) for t in self.terms)
-
-
-@dataclass(frozen=True)
-class Cost(Analysis[Polynomial]):
+class Cost(Analysis[CostModel]):
     """One kind of cost of the whole network, in MACs, parameters or bytes of weights."""
 
     kind: Kind
     uses = ("shapes",)
 
-    def compute(self, model: Model, ctx: Context) -> Polynomial:
+    def compute(self, model: Model, ctx: Context) -> CostModel:
         """Terms by node (MACs) or by constant (parameters, bytes)."""
         terms = _macs(model, ctx.shapes) if self.kind == "macs" else _weights(model, self.kind)
         tensors = {axis.tensor for t in terms for axis in t.factors if isinstance(axis, Axis)}
         sizes = {axis: size for name in tensors for axis, size in _sizes(model.tensor(name)).items()}
-        return Polynomial(terms, sizes)
+        return CostModel(terms, sizes)
 
 
 def _sizes(tensor: Tensor) -> dict[Hashable, int]:
@@ -178,7 +158,7 @@ class NodeCosts(Analysis[tuple[NodeCost, ...]]):
 def _node_cost(model: Model, node: Node, shapes: Shapes) -> NodeCost:
     read = {t.name: t for t in node.inputs if t is not None and t.constant}.values()
     sizes = {axis: size for t in node.tensors() for axis, size in _sizes(t).items()}
-    macs = Polynomial((COUNTERS[node.kind](node, shapes),), sizes).total() if _is_counted(node, shapes) else 0
+    macs = CostModel((COUNTERS[node.kind](node, shapes),), sizes).total() if _is_counted(node, shapes) else 0
     return NodeCost(
         node.name,
         node.kind,

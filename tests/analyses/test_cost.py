@@ -12,7 +12,8 @@ from nets import NETS, OPSETS
 from onnx import helper, numpy_helper
 from oracle import net, net_proto
 
-from onnxprune.analyses.cost import Cost, NodeCost, NodeCosts, Polynomial, Stats, Term, Totals
+from onnxprune.analyses.cost import Cost, NodeCost, NodeCosts, Stats, Totals
+from onnxprune.costs import CostModel, Term
 from onnxprune.model import Model
 from onnxprune.node import Axis
 
@@ -294,26 +295,26 @@ def test_a_network_of_no_nodes_costs_nothing() -> None:
     assert (found.params, found.macs, found.bytes, found.nodes) == (0, 0, 0, 0)
 
 
-# -- polynomials -----------------------------------------------------------------------------------------------------
+# -- cost models -----------------------------------------------------------------------------------------------------
 
 
-def test_a_polynomial_is_a_sum_of_products_of_sizes() -> None:
-    cost = Polynomial((Term("a", 2, ("n", "m")), Term("b", 5, ("n",)), Term("c", 7)), {"n": 3, "m": 4})
+def test_a_cost_model_is_a_sum_of_products_of_sizes() -> None:
+    cost = CostModel((Term("a", 2, ("n", "m")), Term("b", 5, ("n",)), Term("c", 7)), {"n": 3, "m": 4})
     assert cost.total() == 2 * 3 * 4 + 5 * 3 + 7
 
 
-def test_terms_name_nodes_and_constants_and_their_axes() -> None:
+def test_parts_name_nodes_and_constants_and_their_axes() -> None:
     model = net(CHAIN)
     rows, columns = Axis("w", 0), Axis("w", 1)
     work = Cost("macs").compute(model, context(model))
-    assert work.terms[0] == Term("Conv_0", PIXELS, (Axis("a", 0), rows, columns))
+    assert work.parts[0] == Term("Conv_0", PIXELS, (Axis("a", 0), rows, columns))
     assert (work.sizes[rows], work.sizes[columns]) == (6, 3)
     held = Cost("bytes").compute(model, context(model))
-    assert {t.where: t.coefficient for t in held.terms} == {"w": FLOAT, "b": FLOAT, "v": FLOAT}
+    assert {t.where: t.coefficient for t in held.parts} == {"w": FLOAT, "b": FLOAT, "v": FLOAT}
 
 
 @pytest.mark.parametrize("kind", ["macs", "params", "bytes"])
-def test_the_polynomial_foretells_the_cost_of_a_cut_model(kind: str) -> None:
+def test_a_cost_model_foretells_the_cost_of_a_cut_model(kind: str) -> None:
     told = 0
     models = [net(text, OPSETS.get(name, 17)) for name, text in NETS.items()]
     models += [Model.load(random_model(seed)) for seed in range(60)]
@@ -321,10 +322,10 @@ def test_the_polynomial_foretells_the_cost_of_a_cut_model(kind: str) -> None:
         after, _ = random_cut(model, seed)
         before = Cost(kind).compute(model, context(model))
         left = {where: after.tensor(where.tensor).size(where.dim) or 1 for where in before.sizes}
-        foretold = Polynomial(before.terms, left).total()
+        foretold = CostModel(before.parts, left).total()
         now = Cost(kind).compute(after, context(after))
-        written = [t for t in now.terms if t.where.endswith("_sizes")]  # of a Split or Reshape, for itself
-        assert now.total() - Polynomial(tuple(written), now.sizes).total() == foretold
+        written = [t for t in now.parts if t.where.endswith("_sizes")]  # of a Split or Reshape, for itself
+        assert now.total() - CostModel(tuple(written), now.sizes).total() == foretold
         told += foretold < before.total()
     assert told >= 60
 
