@@ -17,7 +17,6 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from onnxprune.analyses.channels import ChannelGroups
-from onnxprune.analyses.cost import Cost, Kind
 from onnxprune.analyses.sensitivity import Sensitivity
 from onnxprune.axes.cutting import cut
 from onnxprune.axes.groups import Group
@@ -25,9 +24,10 @@ from onnxprune.axes.linear import linear
 from onnxprune.axes.reasons import Reason
 from onnxprune.axes.silencing import WEIGHTY
 from onnxprune.constants import constants_behind
-from onnxprune.costs import CostModel, Term
+from onnxprune.costs import Term
 from onnxprune.errors import UsageError, unknown
 from onnxprune.footprints import Family, families
+from onnxprune.goals import Goal, budgets, held
 from onnxprune.healing import heal, unbiased
 from onnxprune.importance import CRITERIA
 from onnxprune.importance.needs import refusal
@@ -35,7 +35,7 @@ from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.options import Amount, Share, option
 from onnxprune.passes import Analysis, Changed, Context, Outcome, Unchanged
-from onnxprune.plan import Budget, Candidate, Plan, uniform, weakest_first
+from onnxprune.plan import Candidate, Plan, uniform, weakest_first
 from onnxprune.replay import doomed_by
 from onnxprune.sharing import Copies, merge, part, sharers
 from onnxprune.spec import Spec, read
@@ -49,8 +49,8 @@ FLOOR = 0.05  # of a layer's channels stay in any case
 class PruneChannels:
     """Remove the channels that matter least until at most the given cost is left, and heal what read them.
 
-    macs=50%, params=1.2M or bytes=400K say what is left, of the original or absolute; ratio=30% removes that share of
-    the channels of every layer instead, and spec=prune.json removes what the file lists, and nothing else.
+    macs=50%, params=1.2M, bytes=400K or peak=1M say what is left, of the original or absolute; ratio=30% removes that
+    share of the channels of every layer instead, and spec=prune.json removes what the file lists, and nothing else.
     """
 
     name: ClassVar[str] = "prune"
@@ -60,6 +60,7 @@ class PruneChannels:
     macs: Amount | None = option(None, "multiply-accumulates left")
     params: Amount | None = option(None, "parameters left")
     bytes: Amount | None = option(None, "bytes of weights left")
+    peak: Amount | None = option(None, "bytes of activations left where most of them are held at once")
     ratio: Share | None = option(None, "share of the channels that every layer loses")
     align: int = option(8, "layers that are cut keep a multiple of so many channels, as fast kernels want")
     keep: tuple[str, ...] = option((), "a regular expression; nodes whose whole name it matches keep their channels")
@@ -74,16 +75,16 @@ class PruneChannels:
     )
 
     def __post_init__(self) -> None:
-        budgets = self.budgets()
-        if bool(budgets) + (self.ratio is not None) + (self.spec is not None) != 1:
+        goals = self.goals()
+        if bool(goals) + (self.ratio is not None) + (self.spec is not None) != 1:
             raise UsageError(
-                "give either budgets (macs=, params=, bytes=: what is left), ratio= (what is removed), "
+                "give either budgets (macs=, params=, bytes=, peak=: what is left), ratio= (what is removed), "
                 "or spec= (a file that lists it)"
             )
         if self.spec is not None and self.keep:
             raise UsageError("spec= says what is kept; leave out keep=, and take what is to stay out of the file")
-        if timed := [kind for kind, amount in budgets.items() if amount.unit]:
-            raise UsageError(f"{timed[0]}={budgets[timed[0]]} is a time; give a share or a count")
+        if timed := [goal for goal, amount in goals.items() if amount.unit]:
+            raise UsageError(f"{timed[0]}={goals[timed[0]]} is a time; give a share or a count")
         if self.importance not in ("auto", *CRITERIA):
             raise UsageError(unknown("criterion", self.importance, CRITERIA))
         if self.align < 1 or self.min < 1:
@@ -94,17 +95,22 @@ class PruneChannels:
             except re.error as error:
                 raise UsageError(f"keep={pattern} is not a regular expression: {error}") from error
 
-    def budgets(self) -> dict[Kind, Amount]:
-        """The budgets that were given, by kind of cost."""
-        given: dict[Kind, Amount | None] = {"macs": self.macs, "params": self.params, "bytes": self.bytes}
-        return {kind: amount for kind, amount in given.items() if amount is not None}
+    def goals(self) -> dict[Goal, Amount]:
+        """The goals that were given: what may be left of which cost."""
+        given: dict[Goal, Amount | None] = {
+            "macs": self.macs,
+            "params": self.params,
+            "bytes": self.bytes,
+            "peak": self.peak,
+        }
+        return {goal: amount for goal, amount in given.items() if amount is not None}
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Plan, cut, heal."""
         if self.heal == "ls" and ctx.calibration is None:
             raise UsageError("pass 'prune': heal=ls needs calibration data: give --calib")
         spec = None if self.spec is None else read(self.spec, ctx.original)
-        kept, met = _kept(model, self.keep), bool(self.budgets()) and not self._missed(model, ctx)
+        kept, met = _kept(model, self.keep), bool(self.goals()) and not self._missed(model, ctx)
         copies = part(model)
         doomed, note = self._planned(model, ctx, kept, met) if spec is None else self._listed(model, ctx, spec)
         _skip_others(model, ctx, copies)
@@ -164,29 +170,28 @@ class PruneChannels:
     def _missed(self, model: Model, ctx: Context) -> tuple[str, ...]:
         """The budgets that the model as it is exceeds."""
         missed, why = [], "all else is pinned, kept, at its floor or between two multiples of align"
-        for kind, amount in self.budgets().items():
-            total, left = (each.get(Cost(kind), ctx).total() for each in (ctx.original, model))
+        for goal, amount in self.goals().items():
+            total, left = (held(goal, each, ctx) for each in (ctx.original, model))
             if left > amount.of(total):
-                missed.append(f"{kind}={amount} is out of reach: {left / total:.1%} is left; {why}")
+                missed.append(f"{goal}={amount} is out of reach: {left / total:.1%} is left; {why}")
         return tuple(missed)
 
     def _plan(self, model: Model, ctx: Context, candidates: list[Candidate]) -> Plan:
         if self.ratio is not None:
             return uniform(candidates, self.ratio)
-        given = self.budgets().items()
-        totals = {kind: ctx.original.get(Cost(kind), ctx).total() for kind, _ in given}
-        costs = {kind: self._cost(model, ctx, kind, candidates) for kind, _ in given}
-        return weakest_first(candidates, [Budget(kind, costs[kind], amount.of(totals[kind])) for kind, amount in given])
+        given = []
+        for goal, amount in self.goals().items():
+            allowed = amount.of(held(goal, ctx.original, ctx))
+            given += budgets(goal, model, ctx, allowed, self._added(model, ctx, goal, candidates))
+        return weakest_first(candidates, given)
 
-    def _cost(self, model: Model, ctx: Context, kind: Kind, candidates: list[Candidate]) -> CostModel:
-        """The cost to plan with: that of the model, and of the biases that healing may add."""
-        cost = model.get(Cost(kind), ctx)
-        if kind == "macs" or self.heal == "none" or ctx.calibration is None:
-            return cost
+    def _added(self, model: Model, ctx: Context, goal: Goal, candidates: list[Candidate]) -> list[Term]:
+        """What the biases cost that healing may add."""
+        if goal not in ("params", "bytes") or self.heal == "none" or ctx.calibration is None:
+            return []
         layers = unbiased(model, {axis for candidate in candidates for axis in candidate.saves})
-        sizes = {v.made: v.weight.value().itemsize if kind == "bytes" else 1 for v in layers if v.made in cost.sizes}
-        extra = (Term(axis.tensor, size, (axis,)) for axis, size in sizes.items())
-        return CostModel((*cost.parts, *extra), cost.sizes)
+        sizes = {v.made: v.weight.value().itemsize if goal == "bytes" else 1 for v in layers}
+        return [Term(axis.tensor, size, (axis,)) for axis, size in sizes.items()]
 
     def _candidates(
         self, model: Model, ctx: Context, kept: set[Axis], doomed: dict[Axis, Array]

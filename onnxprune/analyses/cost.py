@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from onnxprune.analyses.peak import peak, tensor_bytes
 from onnxprune.axes.linear import linear
 from onnxprune.costs import CostModel, Term
 from onnxprune.model import Model
@@ -165,12 +166,8 @@ def _node_cost(model: Model, node: Node, shapes: Shapes) -> NodeCost:
         round(macs),
         sum(t.elements() for t in read if _is_parameter(t)),
         round(sum(t.elements() * _itemsize(t) for t in read)),
-        sum(_bytes(t, shapes) for t in node.outputs if t is not None),
+        sum(tensor_bytes(t, shapes) for t in node.outputs if t is not None),
     )
-
-
-def _bytes(tensor: Tensor, shapes: Shapes) -> int:
-    return math.prod(shapes[tensor.name]) * (tensor.dtype.itemsize if tensor.dtype is not None else 0)
 
 
 @dataclass(frozen=True)
@@ -197,17 +194,4 @@ class Stats(Analysis[Totals]):
     def compute(self, model: Model, ctx: Context) -> Totals:
         """Sum up the costs, and follow which activations are alive while each node runs."""
         macs, params, weights = (round(model.get(Cost(kind), ctx).total()) for kind in ("macs", "params", "bytes"))
-        return Totals(params, macs, weights, len(model.nodes), _peak(model, concrete(model, ctx.shapes)))
-
-
-def _peak(model: Model, shapes: Shapes) -> int:
-    """The largest sum of activations alive at once when every one is freed after its last reader."""
-    last = {t.name: index for index, n in enumerate(model.nodes) for t in (*n.inputs, *n.captures) if t is not None}
-    last.update((t.name, len(model.nodes)) for t in model.outputs)
-    alive = {t.name: _bytes(t, shapes) for t in model.inputs if t.name in shapes}
-    peak = sum(alive.values())
-    for index, node in enumerate(model.nodes):
-        alive.update((t.name, _bytes(t, shapes)) for t in node.outputs if t is not None)
-        peak = max(peak, sum(alive.values()))
-        alive = {name: size for name, size in alive.items() if last.get(name, -1) > index}
-    return peak
+        return Totals(params, macs, weights, len(model.nodes), peak(model, concrete(model, ctx.shapes)))

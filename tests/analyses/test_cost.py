@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from oracle import net, net_proto
 
 from onnxprune.analyses.cost import Cost, NodeCost, NodeCosts, Stats, Totals
+from onnxprune.analyses.peak import Instants
 from onnxprune.costs import CostModel, Term
 from onnxprune.model import Model
 from onnxprune.node import Axis
@@ -328,6 +329,20 @@ def test_a_cost_model_foretells_the_cost_of_a_cut_model(kind: str) -> None:
         assert now.total() - CostModel(tuple(written), now.sizes).total() == foretold
         told += foretold < before.total()
     assert told >= 60
+
+
+def test_the_peak_of_a_cut_model_is_the_largest_of_the_instants_that_were_foretold() -> None:
+    told = 0
+    for seed in range(60):
+        model = Model.load(random_model(seed))
+        after, _ = random_cut(model, seed)
+        instants = Instants().compute(model, context(model))
+        assert max(cost.total() for cost in instants) == stats(model).peak_activation_bytes
+        left = {axis: after.tensor(axis.tensor).size(axis.dim) or 1 for cost in instants for axis in cost.sizes}
+        foretold = max(CostModel(cost.parts, left).total() for cost in instants)
+        assert stats(after).peak_activation_bytes == foretold
+        told += foretold < stats(model).peak_activation_bytes
+    assert told >= 20
 
 
 def test_the_total_is_the_sum_over_the_nodes_of_random_networks() -> None:

@@ -51,6 +51,52 @@ def test_at_most_the_share_is_left_and_not_much_less(kind: str, percent: int, al
     assert getattr(record.after, kind) == getattr(stats(after, ctx), kind)
 
 
+def peak_share(after: Model, ctx: Context) -> float:
+    return stats(after, ctx).peak_activation_bytes / stats(ctx.original, ctx).peak_activation_bytes
+
+
+BRANCHED = """(float[N,3,8,8] x) => (float[N,2,1,1] y)
+    <float[16,3,3,3] w, float[16,16,3,3] v, float[24,16,1,1] u, float[16,24,1,1] t, float[2,16,1,1] m>
+    { a = Conv<pads=[1,1,1,1]>(x, w)  b = Conv<pads=[1,1,1,1]>(a, v)  c = Relu(b)  d = Conv(c, u)  e = Relu(d)
+      f = Conv(e, t)  s = Add(f, a)  g = GlobalAveragePool(s)  y = Conv(g, m) }"""
+
+
+@pytest.mark.parametrize("text", [WIDE, BRANCHED], ids=["chain", "branches"])
+@pytest.mark.parametrize("percent", [90, 75, 50, 30])
+def test_at_most_the_share_of_the_peak_is_left(text: str, percent: int) -> None:
+    model = net(text)
+    ctx = context(model)
+    after, record = prune(model, ctx, peak=f"{percent}%", align=1)
+    assert record.missed == ()
+    assert percent / 100 - 0.07 < peak_share(after, ctx) <= percent / 100
+
+
+def test_a_peak_is_bounded_in_bytes_too_and_together_with_others() -> None:
+    model = net(BRANCHED)
+    ctx = context(model)
+    allowed = stats(model, ctx).peak_activation_bytes // 2
+    after, record = prune(model, ctx, peak=str(allowed), params="40%", align=1)
+    assert record.missed == ()
+    assert stats(after, ctx).peak_activation_bytes <= allowed
+    assert share(after, ctx, "params") <= 0.4
+    alone, _ = prune(model, ctx, params="40%", align=1)
+    assert stats(alone, ctx).peak_activation_bytes > allowed  # else this shows nothing
+
+
+def test_only_layers_whose_activations_lie_at_the_peak_are_cut_for_it() -> None:
+    model = net(WIDE)
+    after, _ = prune(model, context(model), peak="95%", align=1)
+    before, left = channels(model), channels(after)
+    assert left["u"] < before["u"] or left["v"] < before["v"]
+    assert left["w"] == before["w"]
+
+
+def test_a_peak_of_inputs_and_outputs_is_out_of_reach() -> None:
+    model = net(WIDE)
+    _, record = prune(model, context(model), peak="1%", align=1)
+    assert any(goal.startswith("peak=1% is out of reach: ") for goal in record.missed)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_absolute_budget_counts(kind: str) -> None:
     model = wide()

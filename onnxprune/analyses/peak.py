@@ -1,0 +1,76 @@
+"""Which activations are alive at once: the peak is the largest of sums, each a cost that a budget can bound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from onnxprune.costs import CostModel, Term
+from onnxprune.model import Model
+from onnxprune.node import Axis, Tensor
+from onnxprune.passes import Analysis, Context
+from onnxprune.shapes import concrete
+
+__all__ = ["Instants", "alive", "peak", "tensor_bytes"]
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def alive(model: Model) -> Iterator[tuple[Tensor, ...]]:
+    """The activations held before the first node and while each node runs: each is freed after its last reader."""
+    last = {t.name: index for index, n in enumerate(model.nodes) for t in (*n.inputs, *n.captures) if t is not None}
+    last.update((t.name, len(model.nodes)) for t in model.outputs)
+    held = {t.name: t for t in model.inputs}
+    yield tuple(held.values())
+    for index, node in enumerate(model.nodes):
+        held.update((t.name, t) for t in node.outputs if t is not None)
+        yield tuple(held.values())
+        held = {name: t for name, t in held.items() if last.get(name, -1) > index}
+
+
+def peak(model: Model, shapes: Shapes) -> int:
+    """The bytes of the most activations that are alive at once; ``shapes`` are those of all tensors."""
+    return max(sum(tensor_bytes(t, shapes) for t in held if t.name in shapes) for held in alive(model))
+
+
+def tensor_bytes(tensor: Tensor, shapes: Shapes) -> int:
+    """The bytes of an activation of a known type."""
+    return math.prod(shapes[tensor.name]) * _itemsize(tensor)
+
+
+def _itemsize(tensor: Tensor) -> int:
+    return tensor.dtype.itemsize if tensor.dtype is not None else 0
+
+
+@dataclass(frozen=True)
+class Instants(Analysis[tuple[CostModel, ...]]):
+    """The bytes of activations at every instant as functions of sizes; their largest is the peak.
+
+    An instant that holds no more than another one is left out.
+    """
+
+    uses = ("shapes",)
+
+    def compute(self, model: Model, ctx: Context) -> tuple[CostModel, ...]:
+        """One term for each activation that is alive."""
+        shapes = concrete(model, ctx.shapes)
+        instants = [{t.name: t for t in held if t.name in shapes} for held in alive(model)]
+        beside = zip([{}, *instants], instants, [*instants[1:], {}], strict=False)
+        return tuple(
+            _model(tuple(now.values()), shapes)
+            for before, now, after in beside
+            if not (now.keys() < before.keys() or now.keys() <= after.keys())
+        )
+
+
+def _model(tensors: Iterable[Tensor], shapes: Shapes) -> CostModel:
+    """Fixed sizes are factors, for a pass may cut them."""
+    sizes: dict[Hashable, int] = {axis: size for t in tensors for axis in t.axes() if (size := t.size(axis.dim))}
+    return CostModel(tuple(_term(t, shapes) for t in tensors), sizes)
+
+
+def _term(tensor: Tensor, shapes: Shapes) -> Term:
+    fixed = tuple(axis for axis in tensor.axes() if tensor.size(axis.dim))
+    free = [size for dim, size in enumerate(shapes[tensor.name]) if Axis(tensor.name, dim) not in fixed]
+    return Term(tensor.name, _itemsize(tensor) * math.prod(free), fixed)
