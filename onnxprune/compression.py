@@ -35,6 +35,7 @@ from onnxprune.recipe import Recipe
 from onnxprune.report import ModelFile, Report
 from onnxprune.shapes import input_shapes
 from onnxprune.sizes import TWO_GB
+from onnxprune.timing.clock import Onnxruntime
 from onnxprune.wire import wire
 
 __all__ = ["Ready", "Result", "Source", "check_depfile", "compress", "prepare", "saved"]
@@ -207,6 +208,7 @@ def _context(job: Job, original: Model, data: Data) -> Context:
         progress=job.progress,
         shapes=input_shapes(original, job.recipe.shapes, data.sample_shapes()),
         seed=job.recipe.seed,
+        clock=Onnxruntime(job.recipe.threads or 1),
     )
 
 

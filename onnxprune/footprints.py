@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from onnxprune.alignment import Grain
 from onnxprune.analyses.channels import ChannelGroups
 from onnxprune.axes.groups import Group
 from onnxprune.axes.linear import linear
@@ -58,6 +59,14 @@ class Family:
 
         never = np.full(len(self.atoms) - len(ranking.order), np.inf)
         return Candidate(self.where, self.counts, np.concatenate([ranking.harm, never]), steps, apply)
+
+    def steps(self, most: int, grain: Grain) -> Array:
+        """The numbers of atoms, up to ``most``, that may go so that the widest layer keeps what the grain permits."""
+        width, count = self.width
+        size = max(len(self.group.atoms[axis]) for axis in self.made)
+        gone = count * np.arange(most + 1)
+        whole = width == size  # else other families may take their part of the layer
+        return np.flatnonzero(grain.permits(size - gone if whole else gone, size) | (gone == 0))
 
     def free(self, kept: Collection[Axis], approximate: bool) -> Array:
         """The atoms that may be cut, no slot of the axes ``kept`` among them."""

@@ -67,6 +67,8 @@ def form_of(annotation: object) -> Form:
             return _choice({value: value for value in values})
         case types.UnionType | typing.Union, (inner, types.NoneType) | (types.NoneType, inner):
             return _optional(form_of(inner))
+        case types.UnionType | typing.Union, (word, inner) if typing.get_origin(word) is typing.Literal:
+            return _or(form_of(word), form_of(inner))
         case builtin, (inner, dots) if builtin is tuple and dots is ...:
             return _list(form_of(inner))
     raise TypeError(annotation)
@@ -85,6 +87,18 @@ def _optional(inner: Form) -> Form:
     if inner.many:
         raise TypeError("an optional list")
     return replace(inner, allowed=f"{inner.allowed}, or none", read=lambda t: None if t == "none" else inner.read(t))
+
+
+def _or(words: Form, inner: Form) -> Form:
+    """One of some words, or what the other form reads."""
+
+    def read(text: str) -> object:
+        try:
+            return words.read(text)
+        except ValueError:
+            return inner.read(text)
+
+    return replace(inner, allowed=f"{words.allowed.removeprefix('one of ')}, or {inner.allowed}", read=read)
 
 
 def _list(inner: Form) -> Form:

@@ -11,14 +11,15 @@ from onnxprune.costs import CostModel, Part
 from onnxprune.model import Model
 from onnxprune.passes import Context
 from onnxprune.plan import Budget
+from onnxprune.timing.network import NetworkTime
 
 __all__ = ["Goal", "budgets", "held"]
 
-Goal: TypeAlias = Literal["macs", "params", "bytes", "peak"]
+Goal: TypeAlias = Literal["macs", "params", "bytes", "peak", "latency"]
 
 
 def held(goal: Goal, model: Model, ctx: Context) -> float:
-    """What a network has of a goal: MACs, parameters, bytes of weights, or bytes of activations at the peak."""
+    """What a network has of a goal: MACs, parameters, bytes of weights, of activations at the peak, milliseconds."""
     return max((cost.total() for cost in _costs(goal, model, ctx)), default=0.0)
 
 
@@ -32,4 +33,6 @@ def budgets(goal: Goal, model: Model, ctx: Context, allowed: float, more: Sequen
 
 
 def _costs(goal: Goal, model: Model, ctx: Context) -> tuple[CostModel, ...]:
-    return model.get(Instants(), ctx) if goal == "peak" else (model.get(Cost(goal), ctx),)
+    if goal == "peak":
+        return model.get(Instants(), ctx)
+    return (model.get(NetworkTime() if goal == "latency" else Cost(goal), ctx),)

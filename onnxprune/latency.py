@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from onnxprune.model import Model
 from onnxprune.node import Array
 from onnxprune.runtime import Session
+from onnxprune.timing.clock import interleaved
 
 __all__ = ["Latency", "latencies", "latency"]
 
-WARM_UP, LEAST_RUNS, MOST_RUNS, SECONDS = 3, 10, 300, 1.0
+SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,8 @@ def latencies(
     before: Model, results: Sequence[Model], feeds: Mapping[str, Array], threads: int = 1, runs: int | None = None
 ) -> list[Latency]:
     """The same for several results: all models take turns, so that none has a quieter machine than another."""
-    sessions = [Session(model.lean(), threads=threads) for model in (before, *results)]
-    warm = [sum(_milliseconds(session, feeds) for session in sessions) for _ in range(WARM_UP)]
-    allowed = 1000 * SECONDS / 2 * len(sessions)
-    runs = runs or min(max(int(allowed / min(warm)), LEAST_RUNS), MOST_RUNS)
-    times = np.empty((len(sessions), runs))
-    for run in range(runs):
-        for side in np.roll(range(len(sessions)), run):  # who goes first finds another's data in the processor's cache
-            times[side, run] = _milliseconds(sessions[side], feeds)
+    programs = [partial(Session(model.lean(), threads=threads), feeds) for model in (before, *results)]
+    times = interleaved(programs, SECONDS / 2 * len(programs), runs)
     low, middle, high = np.percentile(times, (25, 50, 75), axis=1)
     first, *others = zip(middle.tolist(), (high - low).tolist(), strict=True)
-    return [Latency(threads, runs, first[0], median, first[1], iqr) for median, iqr in others]
-
-
-def _milliseconds(session: Session, feeds: Mapping[str, Array]) -> float:
-    start = time.perf_counter()
-    session(feeds)
-    return 1000 * (time.perf_counter() - start)
+    return [Latency(threads, times.shape[1], first[0], median, first[1], iqr) for median, iqr in others]

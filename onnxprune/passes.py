@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from onnxprune.evaluate import Evaluator
     from onnxprune.executor import Executor
     from onnxprune.progress import Progress
+    from onnxprune.timing.clock import Clock
 
 __all__ = ["Analysis", "Changed", "Context", "Outcome", "Pass", "Unchanged"]
 
@@ -50,7 +51,8 @@ Outcome: TypeAlias = Changed | Unchanged
 class Context:
     """All that a pass or analysis may know besides the model. It is frozen, and there is nothing beside it.
 
-    ``shapes`` are the full shapes of the graph inputs, from --shape, then the calibration data, then 1.
+    ``shapes`` are the full shapes of the graph inputs, from --shape, then the calibration data, then 1. Without a
+    ``clock`` nobody takes the time.
     """
 
     original: Model
@@ -62,6 +64,7 @@ class Context:
     progress: Progress
     shapes: Mapping[str, tuple[int, ...]]
     seed: int = 0
+    clock: Clock | None = None
 
 
 class Pass(Protocol):

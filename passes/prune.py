@@ -14,19 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
-
+from onnxprune.alignment import Grain, block_of, grains
 from onnxprune.analyses.channels import ChannelGroups
 from onnxprune.analyses.sensitivity import Sensitivity
 from onnxprune.axes.cutting import cut
 from onnxprune.axes.groups import Group
-from onnxprune.axes.linear import linear
 from onnxprune.axes.reasons import Reason
-from onnxprune.axes.silencing import WEIGHTY
-from onnxprune.constants import constants_behind
 from onnxprune.costs import Term
 from onnxprune.errors import UsageError, unknown
-from onnxprune.footprints import Family, families
+from onnxprune.footprints import families
 from onnxprune.goals import Goal, budgets, held
 from onnxprune.healing import heal, unbiased
 from onnxprune.importance import CRITERIA
@@ -36,9 +32,12 @@ from onnxprune.node import Array, Axis
 from onnxprune.options import Amount, Share, option
 from onnxprune.passes import Analysis, Changed, Context, Outcome, Unchanged
 from onnxprune.plan import Candidate, Plan, uniform, weakest_first
+from onnxprune.remarks import approximated, skip_others
 from onnxprune.replay import doomed_by
-from onnxprune.sharing import Copies, merge, part, sharers
+from onnxprune.sharing import merge, part, sharers
 from onnxprune.spec import Spec, read
+from onnxprune.timing.beside import TOLERANCE, Beside, beside
+from onnxprune.timing.choice import Draft, cheapest, paying
 
 __all__ = ["PruneChannels"]
 
@@ -49,8 +48,9 @@ FLOOR = 0.05  # of a layer's channels stay in any case
 class PruneChannels:
     """Remove the channels that matter least until at most the given cost is left, and heal what read them.
 
-    macs=50%, params=1.2M, bytes=400K or peak=1M say what is left, of the original or absolute; ratio=30% removes that
-    share of the channels of every layer instead, and spec=prune.json removes what the file lists, and nothing else.
+    macs=50%, params=1.2M, bytes=400K, peak=1M or latency=8ms say what is left, of the original or absolute; ratio=30%
+    removes that share of the channels of every layer instead, and spec=prune.json removes what the file lists, and
+    nothing else. A cut for macs= or latency= that makes the network no faster is undone, unless align= is given.
     """
 
     name: ClassVar[str] = "prune"
@@ -62,7 +62,10 @@ class PruneChannels:
     bytes: Amount | None = option(None, "bytes of weights left")
     peak: Amount | None = option(None, "bytes of activations left where most of them are held at once")
     ratio: Share | None = option(None, "share of the channels that every layer loses")
-    align: int = option(8, "layers that are cut keep a multiple of so many channels, as fast kernels want")
+    latency: Amount | None = option(None, "time of a run left, measured here in onnxruntime: 50% or 8ms")
+    align: Literal["auto"] | int = option(
+        "auto", "layers keep a multiple of so many channels; auto: as fast kernels want and goals allow"
+    )
     keep: tuple[str, ...] = option((), "a regular expression; nodes whose whole name it matches keep their channels")
     min: int = option(2, "every layer keeps so many channels, and 5% of them")
     importance: Annotated[str, ("auto", *CRITERIA)] = option(
@@ -78,16 +81,18 @@ class PruneChannels:
         goals = self.goals()
         if bool(goals) + (self.ratio is not None) + (self.spec is not None) != 1:
             raise UsageError(
-                "give either budgets (macs=, params=, bytes=, peak=: what is left), ratio= (what is removed), "
-                "or spec= (a file that lists it)"
+                "give either budgets (macs=, params=, bytes=, peak=, latency=: what is left), ratio= (what is removed),"
+                " or spec= (a file that lists it)"
             )
         if self.spec is not None and self.keep:
             raise UsageError("spec= says what is kept; leave out keep=, and take what is to stay out of the file")
-        if timed := [goal for goal, amount in goals.items() if amount.unit]:
+        if timed := [goal for goal, amount in goals.items() if amount.unit and goal != "latency"]:
             raise UsageError(f"{timed[0]}={goals[timed[0]]} is a time; give a share or a count")
+        if self.latency is not None and not self.latency.relative and not self.latency.unit:
+            raise UsageError(f"latency={self.latency} is no time; give a share (50%) or milliseconds (8ms)")
         if self.importance not in ("auto", *CRITERIA):
             raise UsageError(unknown("criterion", self.importance, CRITERIA))
-        if self.align < 1 or self.min < 1:
+        if (self.align != "auto" and self.align < 1) or self.min < 1:
             raise UsageError("align and min take a whole number, 1 or more")
         for pattern in self.keep:
             try:
@@ -102,6 +107,7 @@ class PruneChannels:
             "params": self.params,
             "bytes": self.bytes,
             "peak": self.peak,
+            "latency": self.latency,
         }
         return {goal: amount for goal, amount in given.items() if amount is not None}
 
@@ -109,33 +115,78 @@ class PruneChannels:
         """Plan, cut, heal."""
         if self.heal == "ls" and ctx.calibration is None:
             raise UsageError("pass 'prune': heal=ls needs calibration data: give --calib")
-        spec = None if self.spec is None else read(self.spec, ctx.original)
-        kept, met = _kept(model, self.keep), bool(self.goals()) and not self._missed(model, ctx)
+        spec, start = None if self.spec is None else read(self.spec, ctx.original), self._time(model, ctx)
+        kept, met = _kept(model, self.keep), bool(self.goals()) and not self._missed(model, ctx, start)
         copies = part(model)
-        doomed, note = self._planned(model, ctx, kept, met) if spec is None else self._listed(model, ctx, spec)
-        _skip_others(model, ctx, copies)
+        doomed, note = self._listed(model, ctx, spec) if spec else self._planned(model, ctx, kept, start, met)
+        skip_others(model, ctx, copies)
         if doomed:
-            note += _approximated(model.get(ChannelGroups(), ctx), doomed)
+            note += approximated(model.get(ChannelGroups(), ctx), doomed)
             cut(model, doomed)
         added = merge(model, copies)
         if not doomed:
-            return Unchanged(note, self._missed(model, ctx))
+            return Unchanged(note, self._missed(model, ctx, start))
         note += f"; constants that were shared take {added} bytes more" if added > 0 else ""
         if self.heal != "none":
             note = f"{note}; {heal(model, ctx, doomed)}"
         model.sweep()  # sizes and biases that were replaced
-        return Changed(note, self._missed(model, ctx))
+        end = self._time(model, ctx)
+        return Changed(note + self._told(end), self._missed(model, ctx, end, TOLERANCE))
 
-    def _planned(self, model: Model, ctx: Context, kept: set[Axis], met: bool) -> tuple[dict[Axis, Array], str]:
+    def _time(self, model: Model, ctx: Context) -> Beside | None:
+        """How long the model takes, where that is asked for."""
+        return None if self.latency is None else beside(model, ctx)
+
+    def _told(self, time: Beside | None) -> str:
+        """What was asked for and what was measured."""
+        return "" if time is None else f"; latency={self.latency}: {time.after:.3g} of {time.before:.3g} ms measured"
+
+    def _planned(
+        self, model: Model, ctx: Context, kept: set[Axis], start: Beside | None, met: bool
+    ) -> tuple[Mapping[Axis, Array], str]:
         """The slots that a plan removes, and what to say of it."""
-        doomed = dict[Axis, Array]()
-        candidates = list(self._candidates(model, ctx, kept, doomed))
+
+        def draw(grain: Grain, aim: float) -> Draft:
+            return self._draft(model, ctx, kept, grain, 0.0 if start is None else aim * start.before)
+
+        block = block_of(ctx)
+        grains = self._grains(block)
         if met:
+            list(self._candidates(model, ctx, kept, {}, grains[0]))
             return {}, "the goal is met"
-        plan = self._plan(model, ctx, candidates)
+        draft: Draft | None = cheapest(draw, ctx, grains, self.latency)
+        remark = ""
+        if draft and self._checks(ctx):
+            draft, remark = paying(draft, draw, ctx, block)
+        if not draft:
+            for candidate in self._candidates(model, ctx, kept, {}, grains[0]):
+                candidate.apply(model, 0)
+            return {}, remark or "no channel can be removed"
+        model.skipped.update(draft.result.skipped)
+        return draft.doomed, draft.note + remark
+
+    def _draft(self, model: Model, ctx: Context, kept: set[Axis], grain: Grain, before: float) -> Draft:
+        """The network that a plan leads to, unhealed; ``before`` is the time that the original counts with."""
+        result, doomed = model.copy(), dict[Axis, Array]()
+        candidates = list(self._candidates(result, ctx, kept, doomed, grain))
+        plan = self._plan(model, ctx, candidates, before)
         for candidate in candidates:
-            candidate.apply(model, plan.amounts[candidate.where])
-        return doomed, _note(candidates, plan) if doomed else "no channel can be removed"
+            candidate.apply(result, plan.amounts[candidate.where])
+        if doomed:
+            cut(result, doomed)
+        return Draft(tuple(plan.amounts.items()), plan, doomed, result, _note(candidates, plan))
+
+    def _grains(self, block: int) -> list[Grain]:
+        """How channel counts may be aligned, in the order in which that is tried."""
+        if self.align != "auto":
+            return [Grain(self.align)]
+        found = grains(block, timed=self.latency is not None)
+        return found if self.goals() else found[:1]
+
+    def _checks(self, ctx: Context) -> bool:
+        """Whether a cut is undone that does not pay in time: where time was meant, and nobody chose the alignment."""
+        timely = self.macs is not None or self.latency is not None
+        return timely and self.align == "auto" and ctx.clock is not None and ctx.target is None
 
     def _listed(self, model: Model, ctx: Context, spec: Spec) -> tuple[dict[Axis, Array], str]:
         """The slots that the spec lists and all that is tied to them, and what to say of it."""
@@ -167,21 +218,26 @@ class PruneChannels:
         heals = ctx.calibration is not None and self.heal != "none"
         return self.approximate == "yes" or (self.approximate == "auto" and heals)
 
-    def _missed(self, model: Model, ctx: Context) -> tuple[str, ...]:
-        """The budgets that the model as it is exceeds."""
+    def _missed(self, model: Model, ctx: Context, time: Beside | None, tolerance: float = 0.0) -> tuple[str, ...]:
+        """The budgets that the model as it is exceeds; its time may do so by the ``tolerance``."""
         missed, why = [], "all else is pinned, kept, at its floor or between two multiples of align"
         for goal, amount in self.goals().items():
-            total, left = (held(goal, each, ctx) for each in (ctx.original, model))
-            if left > amount.of(total):
+            total, left = (
+                (time.before, time.after)
+                if goal == "latency" and time is not None
+                else (held(goal, ctx.original, ctx), held(goal, model, ctx))
+            )
+            allowed = amount.of(total) * (1 + tolerance if goal == "latency" else 1)
+            if left > allowed:
                 missed.append(f"{goal}={amount} is out of reach: {left / total:.1%} is left; {why}")
         return tuple(missed)
 
-    def _plan(self, model: Model, ctx: Context, candidates: list[Candidate]) -> Plan:
+    def _plan(self, model: Model, ctx: Context, candidates: list[Candidate], before: float) -> Plan:
         if self.ratio is not None:
             return uniform(candidates, self.ratio)
         given = []
         for goal, amount in self.goals().items():
-            allowed = amount.of(held(goal, ctx.original, ctx))
+            allowed = amount.of(before if goal == "latency" else held(goal, ctx.original, ctx))
             given += budgets(goal, model, ctx, allowed, self._added(model, ctx, goal, candidates))
         return weakest_first(candidates, given)
 
@@ -194,7 +250,7 @@ class PruneChannels:
         return [Term(axis.tensor, size, (axis,)) for axis, size in sizes.items()]
 
     def _candidates(
-        self, model: Model, ctx: Context, kept: set[Axis], doomed: dict[Axis, Array]
+        self, model: Model, ctx: Context, kept: set[Axis], doomed: dict[Axis, Array], grain: Grain
     ) -> Iterator[Candidate]:
         """What every family offers; layers of which nothing can be removed are skipped with the reason."""
         shared, approximates = sharers(model), self._approximates(ctx)
@@ -203,11 +259,11 @@ class PruneChannels:
             width, count = family.width
             floor, ranking = max(self.min, math.ceil(FLOOR * width)), ranked.get(family.where)
             free = 0 if ranking is None else len(ranking.order)
-            steps = self._steps(family, min(free, len(family.atoms) - math.ceil(floor / count)))
+            steps = family.steps(min(free, len(family.atoms) - math.ceil(floor / count)), grain)
             if ranking is not None and len(steps) > 1:
-                yield family.candidate(ranking, steps, doomed, self._left_out())
+                yield family.candidate(ranking, steps, doomed, self._left_out(grain.of(width)))
                 continue
-            why = f"with align={self.align} and at least {floor} kept, none of its {width} channels can go"
+            why = f"with align={grain.of(width)} and at least {floor} kept, none of its {width} channels can go"
             reason = Reason("floor" if floor + count > width else "align", why)
             if not free:
                 reasons = (self._obstacle(ctx, family.group, atom) for atom in family.atoms.tolist())
@@ -221,38 +277,10 @@ class PruneChannels:
             raise UsageError(f"pass 'prune': {why}")
         return self.importance
 
-    def _left_out(self) -> Reason:
+    def _left_out(self, align: int) -> Reason:
         if self.ratio is None:
             return Reason("goal", "others do less harm for what they save")
-        return Reason("align", f"ratio={self.ratio} of its channels is less than may go with align={self.align}")
-
-    def _steps(self, family: Family, most: int) -> Array:
-        """The numbers of atoms that may go so that the widest layer keeps a multiple of ``align`` channels."""
-        width, count = family.width
-        size = max(len(family.group.atoms[axis]) for axis in family.made)
-        gone = count * np.arange(most + 1)
-        whole = width == size  # else other families may take their part of the layer
-        aligned = (size - gone if whole else gone) % self.align == 0
-        return np.flatnonzero(aligned | (gone == 0))
-
-
-def _skip_others(model: Model, ctx: Context, copies: Copies) -> None:
-    """Say of every other operator with weights why its channels stay, and of constants that tie their readers."""
-    constant = constants_behind(model)
-    home = {axis: group for group in model.get(ChannelGroups(), ctx) for axis in group.atoms}
-    for name, readers in copies.large.items():
-        tensor = model.tensor(name)
-        if reason := next(filter(None, (home[axis].held(axis) for axis in tensor.axes() if axis in home)), None):
-            why = f"one constant for {', '.join(readers)}, as it is large: they are pruned alike; {reason.why}"
-            model.skip(name, why, reason)
-    for node in model.nodes:
-        weighty = WEIGHTY.search(node.op) and any(t is not None and t.name in constant for t in node.inputs)
-        if weighty and linear(node) is None:
-            axes = [axis for t in (*node.outputs, *node.inputs) if t is not None for axis in t.axes()]
-            reasons = (home[axis].held(axis) for axis in axes if axis in home)
-            why = "its weights are not those of a Conv, Gemm or MatMul as they are known"
-            reason = next(filter(None, reasons), Reason("unsupported", why, node.name))
-            model.skip(node.name, f"not pruned: {reason.why}", reason)
+        return Reason("align", f"ratio={self.ratio} of its channels is less than may go with align={align}")
 
 
 def _kept(model: Model, patterns: tuple[str, ...]) -> set[Axis]:
@@ -270,12 +298,3 @@ def _note(candidates: list[Candidate], plan: Plan) -> str:
     removed, every = sum(plan.amounts.values()), sum(len(c.harm) - 1 for c in candidates)
     groups = sum(amount > 0 for amount in plan.amounts.values())
     return f"removed {removed} of {every} channels in {groups} of {len(candidates)} groups"
-
-
-def _approximated(groups: tuple[Group, ...], doomed: Mapping[Axis, Array]) -> str:
-    """What to say of cuts that change more than the channels removed."""
-    count = 0
-    for group in groups:
-        slots = [group.atoms[axis][doomed[axis]] for axis in group.atoms if axis in doomed] if group.approximate else []
-        count += len(np.intersect1d(np.concatenate([*slots, [-1]]), list(group.approximate)))
-    return f", {count} of them approximately" if count else ""

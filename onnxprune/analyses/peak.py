@@ -12,7 +12,7 @@ from onnxprune.node import Axis, Tensor
 from onnxprune.passes import Analysis, Context
 from onnxprune.shapes import concrete
 
-__all__ = ["Instants", "alive", "peak", "tensor_bytes"]
+__all__ = ["Instants", "alive", "bytes_term", "fixed_sizes", "peak", "tensor_bytes"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -66,11 +66,17 @@ class Instants(Analysis[tuple[CostModel, ...]]):
 
 def _model(tensors: Iterable[Tensor], shapes: Shapes) -> CostModel:
     """Fixed sizes are factors, for a pass may cut them."""
-    sizes: dict[Hashable, int] = {axis: size for t in tensors for axis in t.axes() if (size := t.size(axis.dim))}
-    return CostModel(tuple(_term(t, shapes) for t in tensors), sizes)
+    sizes = {axis: size for t in tensors for axis, size in fixed_sizes(t).items()}
+    return CostModel(tuple(bytes_term(t, shapes) for t in tensors), sizes)
 
 
-def _term(tensor: Tensor, shapes: Shapes) -> Term:
+def fixed_sizes(tensor: Tensor) -> dict[Hashable, int]:
+    """The axes of a fixed size, which a pass may cut, and their sizes."""
+    return {axis: size for axis in tensor.axes() if (size := tensor.size(axis.dim))}
+
+
+def bytes_term(tensor: Tensor, shapes: Shapes) -> Term:
+    """The bytes of an activation as a function of its fixed sizes."""
     fixed = tuple(axis for axis in tensor.axes() if tensor.size(axis.dim))
     free = [size for dim, size in enumerate(shapes[tensor.name]) if Axis(tensor.name, dim) not in fixed]
     return Term(tensor.name, _itemsize(tensor) * math.prod(free), fixed)

@@ -19,6 +19,7 @@ from typing import Any
 import onnx
 import pytest
 import tomli_w
+from clocks import FakeClock
 from contexts import context
 from nets import NETS, OPSETS
 from oracle import net
@@ -50,6 +51,8 @@ EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
         {"ratio": "50%", "min": 1, "align": 1, "keep": [".*_0|/classifier.*", ".*_[01]|/.*Gemm"]},
         {"macs": "50%", "heal": "ls"},
         {"ratio": "50%", "approximate": "no"},
+        {"peak": "70%", "heal": "none"},
+        {"latency": "70%", "heal": "none"},
         {"spec": str(MODELS / "prune.json"), "heal": "none", "align": 1},
     ),
 }
@@ -126,7 +129,9 @@ def subject(where: str) -> tuple[Model, Context]:
     """A network, and a context with data for it."""
     if where in DIGITS:
         model = Model.load(MODELS / f"{where}.onnx")
-        return model, context(model, calibration=Calibration.load(MODELS / "digits.calib.npz", model))
+        return model, context(
+            model, calibration=Calibration.load(MODELS / "digits.calib.npz", model), clock=FakeClock()
+        )
     model = net(NETS[where], OPSETS.get(where, 17))
     return model, calibrated(model, samples(model, 30))
 

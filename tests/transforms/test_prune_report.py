@@ -154,13 +154,13 @@ def test_a_layer_that_the_plan_leaves_is_told_so() -> None:
         "Conv_4": ["not pruned: others do less harm for what they save"],
         "MatMul_7": ["not pruned: graph output 'y'"],
     }
-    record = prune(wide(), ratio="20%")[1]
+    record = prune(wide(), ratio="20%", align=8)[1]
     assert reasons(record)["Conv_0"] == ["not pruned: ratio=20% of its channels is less than may go with align=8"]
 
 
 def test_the_note_counts_channels_and_groups() -> None:
     assert prune(wide(), ratio="50%", align=1)[1].note == "removed 52 of 104 channels in 3 of 3 groups"
-    assert prune(wide(), ratio="20%")[1].note == "removed 8 of 104 channels in 1 of 3 groups"
+    assert prune(wide(), ratio="20%", align=8)[1].note == "removed 8 of 104 channels in 1 of 3 groups"
     model = wide()
     healed = prune(model, calibrated(model), ratio="50%", align=1, heal="auto")[1].note
     assert re.fullmatch(

@@ -1,0 +1,72 @@
+"""Which of several drafts of a smaller network is carried out: the first that meets its goals, and pays in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from onnxprune.alignment import Grain
+from onnxprune.model import Model
+from onnxprune.node import Array, Axis
+from onnxprune.passes import Context
+from onnxprune.plan import Plan
+from onnxprune.timing.beside import Beside, beside, settled
+from onnxprune.timing.search import TRIES, within
+from onnxprune.units import Amount
+
+__all__ = ["Draft", "Draw", "cheapest", "paying"]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A plan, the slots that it removes and the network without them; drafts of equal amounts are equal."""
+
+    amounts: tuple[tuple[str, int], ...]
+    plan: Plan = field(compare=False)
+    doomed: Mapping[Axis, Array] = field(compare=False)
+    result: Model = field(compare=False)
+    note: str = field(compare=False)
+
+    def __bool__(self) -> bool:
+        return bool(self.doomed)
+
+
+Draw = Callable[[Grain, float], Draft]  # with the share of the time that may be planned for
+
+
+def cheapest(draw: Draw, ctx: Context, grains: Sequence[Grain], latency: Amount | None) -> Draft:
+    """The draft of the first grain with which nothing is missed, else of the last."""
+    for grain in grains:
+        draft = draw(grain, 1.0) if latency is None else _timely(draw, ctx, grain, latency)
+        if not draft.plan.missed:
+            break
+    return draft
+
+
+def _timely(draw: Draw, ctx: Context, grain: Grain, latency: Amount) -> Draft:
+    """The draft that is measured to keep within the time."""
+    with ctx.progress.task("latency", TRIES) as step:
+
+        def measure(draft: Draft) -> float:
+            step()
+            return beside(draft.result, ctx).of(latency)
+
+        return within(lambda aim: draw(grain, aim), measure).draft
+
+
+def paying(draft: Draft, draw: Draw, ctx: Context, block: int) -> tuple[Draft | None, str]:
+    """A draft that is no slower than the original, and what to say of it; None where there is none.
+
+    Where the first is slower, those in whole halves of blocks and in whole blocks are tried.
+    """
+    if (first := settled(draft.result, ctx)).pays:
+        return draft, ""
+    for strict in sorted({max(block // 2, 1), block}):
+        other = draw(Grain(strict), 1.0)
+        if other and not other.plan.missed and settled(other.result, ctx).pays:
+            return other, f"; in multiples of {strict}, for others {_slower(first)}"
+    return None, f"undone: the cut does not pay, it {_slower(first)}; align=1 leaves it all the same"
+
+
+def _slower(found: Beside) -> str:
+    return f"took {found.share:.2f} times as long as the original"
