@@ -8,8 +8,8 @@ demo: .venv/.ready  ## compress a network that lies in the repository, into buil
 	$(BIN)/onnxprune models/digits_resnet.onnx --passes fold,prune:macs=50% --calib models/digits.calib.npz \
 	  --test models/digits.test.npz --target host -o build/demo/
 
-test: .venv/.ready lint  ## lint, types and the default suite
-	$(BIN)/pytest
+test: .venv/.ready lint  ## lint, types and the default suite, on all cores
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

@@ -16,6 +16,15 @@ from onnxprune import plugins
 PLUGIN = Path(__file__).parent / "plugin"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No answer that another run, or another worker of this one, has kept is believed; fonts are looked for once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("MPLCONFIGDIR", str(tmp_path_factory.mktemp("fonts")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that ``tests/plugin`` is installed in: it takes effect where it is on PYTHONPATH."""

@@ -51,7 +51,7 @@ def test_without_data_only_what_looks_at_weights_is_offered(name: str) -> None:
     assert taken(model, calibrated(model), name)
 
 
-@pytest.mark.parametrize("name", FREE)
+@pytest.mark.parametrize("name", sorted(FREE))
 def test_what_is_offered_is_taken(name: str) -> None:
     model = net(RELU)
     assert taken(model, context(model), name)
