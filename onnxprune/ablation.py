@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from onnxprune.axes.cutting import cut
 from onnxprune.axes.groups import Group
-from onnxprune.calibrate import Calibration
 from onnxprune.healing import store
-from onnxprune.loss import losses
 from onnxprune.model import Model
 from onnxprune.node import Array
 from onnxprune.readers import Reader, rest_of
 
-__all__ = ["LEAST", "MOST", "ablated", "leaves_some"]
+__all__ = ["LEAST", "MOST", "Losses", "ablated", "leaves_some"]
+
+Losses: TypeAlias = Callable[[Sequence[Model]], list[float]]  # of networks that lack some channels
 
 LEAST, MOST = 1e-12, 1e12  # of a loss
 
@@ -23,19 +24,17 @@ def leaves_some(group: Group, gone: Array) -> bool:
     return all(len(slots) < len(group.atoms[axis]) for axis, slots in group.slots(gone).items())
 
 
-def ablated(
-    model: Model, group: Group, readers: Sequence[Reader], gone: Array, check: Calibration
-) -> tuple[Model, float]:
+def ablated(model: Model, group: Group, readers: Sequence[Reader], gone: Array, losses: Losses) -> tuple[Model, float]:
     """A copy without atoms, the layers that read them refitted where that helps, and what its outputs lose.
 
-    The loss (``losses``) is between LEAST and MOST. On fewer rows than a layer has columns, a refit may do worse than
-    none.
+    The loss, as ``losses`` tells it, is kept between LEAST and MOST. On fewer rows than a layer has columns, a refit
+    may do worse than none.
     """
     raw = model.copy()
     cut(raw, group.slots(gone))
     refitted = raw.copy()
     store(refitted, rest_of(refitted, readers, gone))
     tried = [refitted, raw] if readers else [raw]
-    found = [min(max(loss, LEAST), MOST) if loss == loss else MOST for loss in losses(model, tried, check)]
+    found = [min(max(loss, LEAST), MOST) if loss == loss else MOST for loss in losses(tried)]
     least = min(found)
     return tried[found.index(least)], least

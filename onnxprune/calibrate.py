@@ -19,6 +19,7 @@ from onnxprune.data.sources import Source, read
 from onnxprune.errors import UsageError
 from onnxprune.model import Model
 from onnxprune.node import Array, Tensor
+from onnxprune.portions import MOST, portion
 from onnxprune.shapes import input_shapes
 
 __all__ = ["Calibration"]
@@ -30,8 +31,9 @@ log = logging.getLogger(__name__)
 class Calibration:
     """Samples of every graph input, in an order that stays; iterate as often as you like. Made by ``load``.
 
-    ``batch`` is how many samples the graph takes at once, None when it takes any number. An input in ``bare`` was
-    given with one axis more than the graph has: it is fed without its sample axis, and all samples one by one.
+    ``batch`` is how many samples the graph takes at once, None when it takes any number; ``at_once`` is how many it is
+    then given. An input in ``bare`` was given with one axis more than the graph has: it is fed without its sample axis,
+    and all samples one by one.
     """
 
     batch: int | None
@@ -43,6 +45,7 @@ class Calibration:
     all_labels: Array | None = field(repr=False)
     kind: str = field(default="arrays", repr=False)  # of the source
     left_out: tuple[str, ...] = field(default=(), repr=False)  # files of the source that are no samples
+    at_once: int = field(default=MOST, repr=False)
 
     @classmethod
     def load(
@@ -75,7 +78,9 @@ class Calibration:
         if used < count:
             log.info("%s: %d of %d samples fill no batch of %s and are left out", where, count - used, count, batch)
         order, content = np.arange(used, dtype=np.int64), _digest(data)
-        return cls(batch, seed, bare, content, data.columns, order, data.labels, data.kind, data.left_out)
+        sample = {name: c.shape[1:] if name in bare else (1, *c.shape[1:]) for name, c in data.columns.items()}
+        at_once = portion(model, input_shapes(model, {}, sample)) if batch is None else batch
+        return cls(batch, seed, bare, content, data.columns, order, data.labels, data.kind, data.left_out, at_once)
 
     @property
     def count(self) -> int:
@@ -87,9 +92,12 @@ class Calibration:
         """The labels [samples, ...] in the order of the samples, None when none were given."""
         return None if self.all_labels is None else self.all_labels[self.order]
 
-    def batches(self, size: int = 32) -> Iterator[dict[str, Array]]:
-        """Feeds of ``size`` samples, the last perhaps smaller; of exactly ``batch`` samples where the graph says so."""
-        size = self.batch or size
+    def batches(self, size: int | None = None) -> Iterator[dict[str, Array]]:
+        """Feeds of ``size`` samples, by default ``at_once``, the last perhaps smaller.
+
+        They are of exactly ``batch`` samples where the graph says so.
+        """
+        size = self.batch or size or self.at_once
         for start in range(0, self.count, size):
             chosen = self.order[start : start + size]
             yield {n: np.asarray(c[chosen][0]) if n in self.bare else c[chosen] for n, c in self.columns.items()}

@@ -17,7 +17,7 @@ import numpy as np
 
 from onnxprune.calibrate import Calibration
 from onnxprune.errors import UsageError, first_line, unknown
-from onnxprune.fidelity import BATCH, Fidelity, class_scores, compare, compare_each, numbered
+from onnxprune.fidelity import Fidelity, class_scores, compare, compare_each, numbered
 from onnxprune.latency import Latency, latencies, latency
 from onnxprune.model import Model
 from onnxprune.node import Array
@@ -180,7 +180,7 @@ def _classes(labels: Array, count: int) -> Array:
 
 def _outputs(model: Model, data: Calibration) -> list[Array]:
     session = Session(model.lean())
-    runs = [session(feeds) for feeds in data.batches(BATCH)]
+    runs = [session(feeds) for feeds in data.batches()]
     parts = zip(*runs, strict=True)
     return [_joined(name, part, data) for name, part in zip(session.outputs, parts, strict=True)]
 

@@ -18,9 +18,8 @@ from onnxprune.model import Model
 from onnxprune.node import Array
 from onnxprune.runtime import Session
 
-__all__ = ["BATCH", "Fidelity", "class_scores", "compare", "compare_each", "numbered"]
+__all__ = ["Fidelity", "class_scores", "compare", "compare_each", "numbered"]
 
-BATCH = 32  # samples at once, where the graph takes any number
 TINY = float(np.finfo(np.float32).tiny)  # stands for zero below a fraction line: every figure stays finite
 BROKEN = 1e100  # the error where a value turned NaN, infinite or larger than HUGE
 HUGE = 1e150  # the square root of what float64 holds
@@ -120,8 +119,8 @@ def compare_each(original: Model, results: Sequence[Model], data: Calibration) -
 
 def numbered(data: Calibration) -> Iterator[tuple[slice, dict[str, Array]]]:
     """The batches of ``data``, each with the slice of samples it holds."""
-    size = data.batch or BATCH
-    for k, feeds in enumerate(data.batches(BATCH)):
+    size = data.batch or data.at_once
+    for k, feeds in enumerate(data.batches()):
         yield slice(k * size, min((k + 1) * size, data.count)), feeds
 
 

@@ -21,7 +21,7 @@ from onnxprune.calibrate import Calibration
 from onnxprune.errors import PassError
 from onnxprune.evaluate import compare_each
 from onnxprune.model import Model
-from onnxprune.moments import BATCH, Moments, Target, moments, width
+from onnxprune.moments import Moments, Target, moments, width
 from onnxprune.node import Array, Axis, Node
 from onnxprune.passes import Analysis, Context
 from onnxprune.ridge import Healed, refitted
@@ -45,7 +45,7 @@ class Runs:
 
     def __init__(self, data: Calibration) -> None:
         """Begin with the graph inputs."""
-        self._parts = [(part, Stepwise(part, BATCH), Stepwise(part, BATCH)) for part in data.split()]
+        self._parts = [(part, Stepwise(part), Stepwise(part)) for part in data.split()]
 
     def moments(
         self, model: Model, original: Model, aims: Sequence[Aim], later: Sequence[Aim], seed: int

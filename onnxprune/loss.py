@@ -18,7 +18,7 @@ from onnxprune.model import Model
 from onnxprune.node import Array
 from onnxprune.runtime import Session
 
-__all__ = ["losses"]
+__all__ = ["Loss", "losses"]
 
 LEAST = 1e-12  # of a probability
 TINY = float(np.finfo(np.float64).tiny)
@@ -27,14 +27,30 @@ TINY = float(np.finfo(np.float64).tiny)
 def losses(original: Model, results: Sequence[Model], data: Calibration) -> list[float]:
     """The loss of every result on the data, on one run of the original; infinite where something is not finite."""
     before, afters = Session(original.lean()), [Session(result.lean()) for result in results]
-    names = before.outputs
-    sums = [[_Sum() for _ in names] for _ in afters]
+    found = [Loss(len(before.outputs)) for _ in afters]
     for span, feeds in numbered(data):
         ys = before(feeds)
-        for entries, after in zip(sums, afters, strict=True):
-            for entry, y, z in zip(entries, ys, after(feeds, names), strict=True):
-                entry.add(y, z, span.stop - span.start)
-    return [sum(entry.loss for entry in entries) for entries in sums]
+        for each, after in zip(found, afters, strict=True):
+            each.add(ys, after(feeds, before.outputs), span.stop - span.start)
+    return [each.value for each in found]
+
+
+class Loss:
+    """The loss of one result, over batches that come one after the other."""
+
+    def __init__(self, outputs: int) -> None:
+        """Nothing yet, of so many outputs."""
+        self._sums = [_Sum() for _ in range(outputs)]
+
+    def add(self, ys: Sequence[Array], zs: Sequence[Array], samples: int) -> None:
+        """Count a batch of so many samples: the original's outputs, and the result's."""
+        for entry, y, z in zip(self._sums, ys, zs, strict=True):
+            entry.add(y, z, samples)
+
+    @property
+    def value(self) -> float:
+        """The loss; infinite where something is not finite."""
+        return sum(entry.loss for entry in self._sums)
 
 
 class _Sum:

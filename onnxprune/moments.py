@@ -13,18 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxprune.axes.linear import Linear
-from onnxprune.calibrate import Calibration
 from onnxprune.errors import PassError
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.patches import Rows, rows_of
-from onnxprune.taps import tapped
+from onnxprune.stepwise import Stepwise
 
-__all__ = ["BATCH", "Moments", "Target", "moments", "read", "width"]
+__all__ = ["Moments", "Target", "moments", "read", "width"]
 
 POSITIONS = 64  # rows per sample of a convolution, or more to have ROWS_PER_COLUMN in all
 ROWS_PER_COLUMN = 10
-BATCH = 32
 
 
 @dataclass(eq=False)
@@ -90,16 +88,17 @@ def moments(
     return sums
 
 
-def read(model: Model, views: Sequence[Linear], part: Calibration, seed: int) -> list[Moments]:
-    """The sums over what layers read, without any rows y."""
+def read(
+    model: Model, views: Sequence[Linear], runs: Stepwise, samples: int, seed: int, later: Iterable[Linear] = ()
+) -> list[Moments]:
+    """The sums over what layers read, without any rows y; ``later`` are those to be asked for in later calls."""
     if not views:
         return []
     sums, draws = [Moments() for _ in views], [np.random.default_rng(seed) for _ in views]
-    given = tapped(model, [view.x.name for view in views])
-    for feeds in part.batches(BATCH):
-        xs = dict(zip(given.outputs, given(feeds), strict=True))
+    names = dict.fromkeys(view.x.name for view in views)
+    for xs in runs.batches(model, list(names), {view.x.name for view in later}):
         for view, total, draw in zip(views, sums, draws, strict=True):
-            total.add(rows_of(view, xs[view.x.name], None, _limit(view, part.count), draw))
+            total.add(rows_of(view, xs[view.x.name], None, _limit(view, samples), draw))
     return sums
 
 

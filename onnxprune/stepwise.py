@@ -22,7 +22,7 @@ from onnxprune.node import Array, Node, Tensor
 from onnxprune.runtime import Session
 from onnxprune.taps import part_of, tapped
 
-__all__ = ["Stepwise"]
+__all__ = ["Stepwise", "lasting"]
 
 FIRST = np.zeros(1, np.int64)
 
@@ -36,8 +36,8 @@ class Stepwise:
     The boundary lies on disk, graph inputs come from the data: memory does not grow with the number of samples.
     """
 
-    def __init__(self, data: Calibration, batch: int) -> None:
-        """Begin at the graph inputs; ``batch`` samples are run at once, or as many as the graph takes."""
+    def __init__(self, data: Calibration, batch: int | None = None) -> None:
+        """Begin at the graph inputs; ``batch`` samples are run at once, or as many as suit graph and data."""
         self._data, self._batch = data, batch
         self._boundary: dict[str, list[Stored]] = {}  # of each tensor an array for every batch
 
@@ -107,9 +107,9 @@ class _Step:
 def _lasting(node: Node) -> list[str]:
     """What a node computes that can be kept and is worth it: what is computed from constants alone is not."""
     sparse = node.op == "Constant"
-    return [t.name for t in node.outputs if t is not None and not (sparse or t.fixed) and _plain(t)]
+    return [t.name for t in node.outputs if t is not None and not sparse and lasting(t)]
 
 
-def _plain(tensor: Tensor) -> bool:
-    """Whether onnxruntime gives and takes the values as an array of one of NumPy's own types of numbers."""
-    return tensor.dtype is not None and tensor.dtype.isbuiltin == 1 and tensor.dtype.kind in "biuf"
+def lasting(tensor: Tensor) -> bool:
+    """Whether onnxruntime gives and takes what is computed as an array of one of NumPy's own types of numbers."""
+    return not tensor.fixed and tensor.dtype is not None and tensor.dtype.isbuiltin == 1 and tensor.dtype.kind in "biuf"

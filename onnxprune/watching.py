@@ -16,7 +16,6 @@ from onnxprune.calibrate import Calibration
 from onnxprune.importance import Seen, Watch
 from onnxprune.importance.maps import spread_of
 from onnxprune.model import Model
-from onnxprune.moments import BATCH
 from onnxprune.node import Array, Axis, Tensor
 from onnxprune.stepwise import Stepwise
 
@@ -39,7 +38,7 @@ def look(model: Model, watch: Watch, scenes: Sequence[Scene], data: Calibration 
     """
     gains = [_gains(model, scene) if watch.of == "made" else {} for scene in scenes]
     asked = [_axes(model, watch, scene) - known.keys() for scene, known in zip(scenes, gains, strict=True)]
-    runs = Stepwise(data, BATCH) if data else None
+    runs = Stepwise(data) if data else None
     for number, scene in enumerate(scenes):
         later = sorted({axis.tensor for axes in asked[number + 1 :] for axis in axes})
         sums = _summed(model, watch, runs, sorted(asked[number]), later) if runs else {}

@@ -17,6 +17,7 @@ from onnxprune.model import Model
 from onnxprune.moments import read
 from onnxprune.node import Array, Axis
 from onnxprune.readers import Reader, _ridge, readers_of, readings, rest_of
+from onnxprune.stepwise import Stepwise
 from onnxprune.taps import tapped
 
 CASES = {
@@ -77,7 +78,7 @@ def found(model: Model, data: dict[str, Array] | None = None) -> tuple[Group, li
     axis = Axis("w", 0 if "Conv" in model.nodes[0].op else 1)
     group = next(each for each in model.get(ChannelGroups(), ctx) if axis in each.atoms)
     layers, fit = readers_of(model, model, group), ctx.calibration.split()[0]
-    sums = read(model, layers, fit, seed=0)
+    sums = read(model, layers, Stepwise(fit), fit.count, seed=0)
     return group, [r for view, each in zip(layers, sums, strict=True) for r in readings(view, group, each)], fit
 
 

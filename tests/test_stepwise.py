@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -419,9 +420,10 @@ def test_a_step_that_was_broken_off_is_as_if_it_had_not_begun() -> None:
 
 
 def test_memory_does_not_grow_with_the_number_of_samples() -> None:
-    model = wide()
-    few, many = (_peak(model, data_of(model, count)) for count in (128, 2048))
-    assert many < 1.05 * few
+    model, found = wide(), {128: sys.maxsize, 2048: sys.maxsize}
+    for count in (*found, *found):  # what else goes on in the process only adds
+        found[count] = min(found[count], _peak(model, data_of(model, count)))
+    assert found[2048] < 1.05 * found[128]
 
 
 def _peak(model: Model, data: Calibration) -> int:

@@ -20,21 +20,26 @@ from functools import partial
 
 import numpy as np
 
-from onnxprune.ablation import LEAST, MOST, ablated, leaves_some
+from onnxprune.ablation import LEAST, MOST, Losses, ablated, leaves_some
 from onnxprune.analyses.importance import Magnitude, weights_of
 from onnxprune.axes.linear import Linear, linear
+from onnxprune.calibrate import Calibration
 from onnxprune.footprints import Family, Ranking, families
-from onnxprune.healing import WIDEST
 from onnxprune.importance import CRITERIA, Evidence, Importance, Maker, Seen, Watch
 from onnxprune.model import Model
 from onnxprune.moments import Moments, read, width
 from onnxprune.node import Array, Axis
 from onnxprune.passes import Analysis, Context
+from onnxprune.portions import room
 from onnxprune.readers import Reader, readers_of, readings
+from onnxprune.reference import Reference, behind
+from onnxprune.shapes import concrete
+from onnxprune.stepwise import Stepwise
 from onnxprune.watching import Scene, look
 
 __all__ = ["Sensitivity", "with_readers"]
 
+ROOM = 256 << 20  # bytes of sums and activations at once
 PROBE = 0.5  # the share of a family that is removed to measure the loss
 TINY = 1e-9
 
@@ -57,7 +62,7 @@ class Sensitivity(Analysis[Mapping[str, Ranking]]):
         importance, found = CRITERIA[self.criterion], dict[str, Ranking]()
         wanted = [(f, atoms) for f in families(model, ctx) if len(atoms := f.free(self.kept, self.approximate))]
         shares = model.get(Magnitude(importance.norm), ctx)
-        seen = _seen(model, ctx, importance.watches, wanted)
+        seen, probes = _seen(model, ctx, importance.watches, wanted), _probes(model, ctx, wanted)
         with ctx.progress.task("ranking", len(wanted)) as step:
             for batch in with_readers(model, ctx, wanted):
                 for family, atoms, readers in batch:
@@ -65,7 +70,7 @@ class Sensitivity(Analysis[Mapping[str, Ranking]]):
                         Maker(family.group.atoms[a], shares[a], partial(weights_of, model, a)) for a in family.made
                     ]
                     evidence = Evidence(atoms, makers, readers, ctx.seed, seen.get(id(family.group), ()))
-                    found[family.where] = _ranked(model, ctx, importance, family, evidence)
+                    found[family.where] = _ranked(model, importance, family, evidence, probes.get(family.where))
                     step()
         return found
 
@@ -93,9 +98,11 @@ def with_readers(model: Model, ctx: Context, wanted: Sequence[Wanted]) -> Iterat
     fit, _ = ctx.calibration.split()
     by_group = _by_group(wanted)
     views = {key: readers_of(model, ctx.original, part[0][0].group) for key, part in by_group.items()}
-    for keys in _batches({key: sum(width(v) ** 2 * v.groups for v in own) for key, own in views.items()}):
+    runs, parts = Stepwise(fit), list(_batches(_sizes(model, ctx, views, fit)))
+    for number, keys in enumerate(parts):
         own = list({view.node.name: view for key in keys for view in views[key]}.values())
-        sums = dict(zip((v.node.name for v in own), read(model, own, fit, ctx.seed), strict=True))
+        later = [view for after in parts[number + 1 :] for key in after for view in views[key]]
+        sums = dict(zip((v.node.name for v in own), read(model, own, runs, fit.count, ctx.seed, later), strict=True))
         yield _each(((by_group[key], views[key]) for key in keys), sums)
 
 
@@ -112,11 +119,19 @@ def _by_group(wanted: Sequence[Wanted]) -> Mapping[int, Sequence[Wanted]]:
     return by_group
 
 
+def _sizes(model: Model, ctx: Context, views: Mapping[int, Sequence[Linear]], data: Calibration) -> dict[int, int]:
+    """The bytes that the readers of each group take: their sums, and a batch of what they read."""
+    shapes, samples = concrete(model, ctx.shapes), 1 if data.batch else data.at_once
+    return {
+        key: sum(8 * width(v) ** 2 * v.groups + samples * room(v.x, shapes) for v in own) for key, own in views.items()
+    }
+
+
 def _batches(sizes: Mapping[int, int]) -> Iterator[list[int]]:
-    """Keys in order, as many at once as stay together below the square of WIDEST, one at least."""
+    """Keys in order, as many at once as stay together below ROOM, one at least."""
     batch, total = list[int](), 0
     for key, size in sizes.items():
-        if batch and total + size > WIDEST**2:
+        if batch and total + size > ROOM:
             yield batch
             batch, total = [], 0
         batch.append(key)
@@ -139,18 +154,33 @@ def _seen(model: Model, ctx: Context, watch: Watch | None, wanted: Sequence[Want
     return {id(scene.group): seen for scene, seen in zip(scenes, look(model, watch, scenes, fit), strict=True)}
 
 
-def _ranked(model: Model, ctx: Context, importance: Importance, family: Family, evidence: Evidence) -> Ranking:
+def _probes(model: Model, ctx: Context, wanted: Sequence[Wanted]) -> Mapping[str, Losses]:
+    """For each family, by its name, what tells the losses of networks that lack some of it; nothing without data.
+
+    They are to be asked one after the other: what lies before a family is then computed once.
+    """
+    if ctx.calibration is None:
+        return {}
+    reference = Reference(model, ctx.calibration.split()[1])
+    changes = [behind(model, (a.tensor for a in f.counts if isinstance(a, Axis))) for f, _ in wanted]
+    return {
+        family.where: partial(reference.losses, change=changes[number], later=changes[number + 1 :])
+        for number, (family, _) in enumerate(wanted)
+    }
+
+
+def _ranked(model: Model, importance: Importance, family: Family, evidence: Evidence, losses: Losses | None) -> Ranking:
     known = importance if importance.judges(evidence) else CRITERIA["l2"]
     order, readers = evidence.atoms[known.order(evidence)], evidence.readers
     gone = np.cumsum([_gone(maker, order) for maker in evidence.makers], axis=1)
-    if ctx.calibration is None:
+    if losses is None:
         harm = (np.maximum(1 - gone, TINY) ** -2 - 1).sum(axis=0)
         return Ranking(order, _rising(np.concatenate([[0.0], harm])))
     lost = np.sum([reader.lost(order) for reader in readers], axis=0) if readers else np.append(0.0, gone.sum(axis=0))
     place = _probe(family, order)
     scale = 1.0
     if place:
-        _, loss = ablated(model, family.group, readers, order[:place], ctx.calibration.split()[1])
+        _, loss = ablated(model, family.group, readers, order[:place], losses)
         scale = loss / max(float(lost[place]), LEAST)
     return Ranking(order, _rising(scale * lost))
 

@@ -26,6 +26,7 @@ from onnxprune.node import Array
 from onnxprune.output import check_folder, spare
 from onnxprune.passes import Context
 from onnxprune.readers import Reader
+from onnxprune.reference import Reference
 from onnxprune.sharing import part
 
 __all__ = ["TAKEN", "sensitivity"]
@@ -118,14 +119,14 @@ class _Trials:
 
     model: Model
     ctx: Context
-    check: Calibration
+    reference: Reference
     score: float | None
     parts: Sequence[tuple[Group, Sequence[Reader]]]
 
     def __call__(self, trial: tuple[int, Array]) -> Found:
         number, gone = trial
         group, readers = self.parts[number]
-        less, loss = ablated(self.model, group, readers, gone, self.check)
+        less, loss = ablated(self.model, group, readers, gone, self.reference.losses)
         return loss, self._accuracy(less)
 
     def _accuracy(self, less: Model) -> Accuracy | None:
@@ -142,13 +143,14 @@ def _measured(
 ) -> dict[str, list[Found]]:
     """What each family loses at each of its places, as many families at once as there is room for sums."""
     orders, found = {family.where: ranking.order for family, ranking in cut}, dict[str, list[Found]]()
-    wanted = [(family, ranking.order) for family, ranking in cut]
+    wanted, reference = [(family, ranking.order) for family, ranking in cut], Reference(model, _check(ctx))
+    reference.losses(())  # before other processes get it
     with ctx.progress.task("measuring", sum(len(places[where]) for where in orders)) as step:
         for batch in map(list, with_readers(model, ctx, wanted)):
             parts = [(family.group, readers) for family, _, readers in batch]
             names = [family.where for family, _, _ in batch]
             todo = [(number, orders[w][:k]) for number, w in enumerate(names) for k in places[w]]
-            results = iter(ctx.executor.map(_Trials(model, ctx, _check(ctx), score, parts), todo, step))
+            results = iter(ctx.executor.map(_Trials(model, ctx, reference, score, parts), todo, step))
             found |= {where: [next(results) for _ in places[where]] for where in names}
     return found
 

@@ -26,6 +26,7 @@ from onnxprune.moments import read
 from onnxprune.node import Axis
 from onnxprune.passes import Context
 from onnxprune.readers import readers_of, readings, rest_of
+from onnxprune.stepwise import Stepwise
 
 CHAIN = """(float[N,3,6,6] x) => (float[N,4] y)
     <float[12,3,3,3] w, float[12] b, float[8,12,1,1] v, float[8] c, float[128,4] m>
@@ -76,7 +77,7 @@ def test_the_harm_of_half_is_the_loss_without_it(criterion: str) -> None:
         half, less, raw = len(family.atoms) // 2, model.copy(), model.copy()
         gone = ranking.order[:half]
         layers = readers_of(model, model, family.group)
-        sums = zip(layers, read(model, layers, fit, ctx.seed), strict=True)
+        sums = zip(layers, read(model, layers, Stepwise(fit), fit.count, ctx.seed), strict=True)
         readers = [reader for view, each in sums for reader in readings(view, family.group, each)]
         for each in (less, raw):
             cut(each, family.group.slots(gone))
