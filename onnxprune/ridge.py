@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +17,7 @@ from onnxprune.axes.linear import Linear, bias_of
 from onnxprune.errors import PassError
 from onnxprune.moments import Moments
 from onnxprune.node import Array
+from onnxprune.solving import solved
 
 __all__ = ["RIDGES", "Healed", "matrix", "refitted", "tensors"]
 
@@ -55,21 +55,10 @@ def _ridge(start: Array, fit: Moments, share: float, biased: bool) -> Array:
     """W₀ + (G − W₀·H)·(H + λ·I)⁻¹ for every group; an operator without bias keeps its last column 0."""
     size = start.shape[2] if biased else start.shape[2] - 1
     h, g = np.asarray(fit.h)[:, :size, :size], np.asarray(fit.g)[:, :, :size]
-    result = start.copy()
-    for group, (first, normal, target) in enumerate(zip(start[:, :, :size], h, g, strict=True)):
-        ridge = share * float(np.trace(normal)) / size or 1.0
-        result[group, :, :size] += _solved(normal, (target - first @ normal).T, ridge).T
+    ridge, result = share * np.trace(h, axis1=1, axis2=2) / size, start.copy()
+    missing = (g - start[:, :, :size] @ h).swapaxes(1, 2)
+    result[:, :, :size] += solved(h, missing, np.where(ridge == 0, 1.0, ridge)).swapaxes(1, 2)
     return result
-
-
-def _solved(normal: Array, right: Array, ridge: float) -> Array:
-    """(H + λ·I)⁻¹·R, with λ ten times larger until the matrix is positive definite; 0 where it never is."""
-    for scale in 10.0 ** np.arange(12):
-        matrix = normal + scale * ridge * np.eye(len(normal))
-        with suppress(np.linalg.LinAlgError):
-            np.linalg.cholesky(matrix)
-            return np.linalg.solve(matrix, right)
-    return np.zeros_like(right)
 
 
 def matrix(view: Linear) -> Array:

@@ -13,7 +13,7 @@ from onnx import helper
 from oracle import net
 from prunes import IMAGE, calibrated, quarter, redundant, samples, sqnr, unseen
 
-from onnxprune import healing, ridge
+from onnxprune import healing
 from onnxprune.axes.linear import Linear
 from onnxprune.cache import Cache
 from onnxprune.calibrate import Calibration
@@ -187,13 +187,6 @@ def test_a_lone_batch_is_fitted_and_checked_on_and_the_note_says_so() -> None:
     note = {count: quarter(model, calibrated(model, samples(model, count)))[1].note for count in (4, 8)}
     assert note[4].endswith(" dB on the very samples it was fitted to")
     assert note[8].endswith(" dB")
-
-
-def test_a_matrix_that_is_never_positive_definite_changes_nothing() -> None:
-    right = np.ones((3, 2))
-    assert not ridge._solved(np.diag([1.0, 1.0, -1e30]), right, 1.0).any()
-    np.testing.assert_allclose(ridge._solved(np.zeros((3, 3)), right, 0.5), 2 * right)
-    np.testing.assert_allclose(ridge._solved(np.diag([1.0, 1.0, -1.0]), right, 0.5), [[1 / 6] * 2] * 2 + [[1 / 4] * 2])
 
 
 # -- chance ----------------------------------------------------------------------------------------------------------

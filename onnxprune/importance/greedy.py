@@ -18,7 +18,8 @@ from onnxprune.readers import Reader
 
 __all__ = ["SurgeonStructured", "ThiNet", "ThiNetPursuit", "contributions", "without"]
 
-GONE, MANY = -2, 0.2
+GONE, MANY = -2, 1 / 16  # of the columns, that went since updates were last done
+FEW = 32  # columns, for which it is not worth it
 MOST, STEPS = 2**30, 64  # multiply-adds of one removal after the other, and how many there are beyond
 
 
@@ -115,9 +116,10 @@ class SurgeonStructured(Importance):
 
 
 class _Surgeon:
-    """One reader while its columns go: the inverse of C + λI and WᵀW, both 0 in the columns that went.
+    """One reader while its columns go: the inverse of C + λI and WᵀW.
 
-    Those are left out when they are many.
+    Updates wait until they are many, and are then done at once, which is what makes it fast; columns that went are left
+    out at the same time. Until then all that is kept up to date are the blocks of the columns of one atom.
     """
 
     def __init__(self, atoms: Array, reader: Reader) -> None:
@@ -125,40 +127,75 @@ class _Surgeon:
         self.where = np.array([place.get(atom, -1) for atom in reader.atoms.tolist()])
         self.inverse, self.gram = np.linalg.inv(reader.damped), reader.gram
         self.count, self.signal = len(atoms), reader.signal
-        self._find()
+        self._begin()
 
-    def _find(self) -> None:
-        """The columns of every atom, [atoms, columns of each], by the number of columns that they have."""
+    def _begin(self) -> None:
+        """Find the columns of every atom, by the number of columns that they have; nothing waits."""
+        self.waiting: list[tuple[Array, Array, Array]] = []
         columns = np.argsort(self.where, kind="stable")
         held, start, size = np.unique(self.where[columns], return_index=True, return_counts=True)
         own = [(width, (size == width) & (held >= 0)) for width in np.unique(size[held >= 0]).tolist()]
-        self.columns = [(held[mine], columns[start[mine][:, None] + np.arange(width)]) for width, mine in own]
+        places = [(held[mine], columns[start[mine][:, None] + np.arange(width)]) for width, mine in own]
+        self.blocks = [_Blocks.of(atoms, index, self.inverse, self.gram) for atoms, index in places]
 
     def prices(self) -> Array:
         """What each atom costs, as a share of the signal; 0 where it has no columns here."""
         prices = np.zeros(self.count)
-        for atoms, index in self.columns:
-            pairs = index[:, :, None], index[:, None, :]
-            if index.shape[1] == 1:
-                prices[atoms] = self.gram[pairs].ravel() / self.inverse[pairs].ravel()
-            else:
-                prices[atoms] = np.einsum("aij,aji->a", np.linalg.inv(self.inverse[pairs]), self.gram[pairs])
+        for blocks in self.blocks:
+            prices[blocks.atoms] = blocks.prices()
         return np.maximum(prices, 0.0) / self.signal
 
     def remove(self, gone: Array) -> None:
         """Refit the others."""
         if not len(out := np.flatnonzero(np.isin(self.where, gone))):
             return
-        passed = np.linalg.solve(self.inverse[np.ix_(out, out)], self.inverse[out])
-        half = (self.gram[:, out] - passed.T @ (self.gram[np.ix_(out, out)] / 2)) @ passed
-        self.gram -= half
-        self.gram -= half.T
-        self.inverse -= self.inverse[:, out] @ passed
+        inverse, gram = self.inverse[:, out], self.gram[:, out]
+        for lost, left, passed in self.waiting:
+            inverse = inverse - lost @ passed[:, out]
+            gram = gram - left @ passed[:, out] - passed.T @ left[out].T
+        passed = np.linalg.solve(inverse[out], inverse.T)
+        left = gram - passed.T @ (gram[out] / 2)
+        self.waiting.append((inverse, left, passed))
         self.where[out] = GONE
-        left = [~np.isin(atoms, gone) for atoms, _ in self.columns]
-        self.columns = [(atoms[own], index[own]) for own, (atoms, index) in zip(left, self.columns, strict=True)]
-        if np.mean(self.where == GONE) > MANY:
-            kept = np.flatnonzero(self.where != GONE)
-            self.where, pairs = self.where[kept], np.ix_(kept, kept)
-            self.gram, self.inverse = self.gram[pairs], self.inverse[pairs]
-            self._find()
+        self.blocks = [blocks.without(gone, inverse, left, passed) for blocks in self.blocks]
+        if sum(len(passed) for _, _, passed in self.waiting) >= max(FEW, MANY * len(self.where)):
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        kept = np.flatnonzero(self.where != GONE)
+        lost, left = (np.concatenate([each[part][kept] for each in self.waiting], axis=1) for part in (0, 1))
+        passed = np.concatenate([each[2][:, kept] for each in self.waiting])
+        pairs, half = np.ix_(kept, kept), left @ passed
+        self.where, self.inverse = self.where[kept], self.inverse[pairs] - lost @ passed
+        self.gram = self.gram[pairs] - half - half.T
+        self._begin()
+
+
+@dataclass(frozen=True, eq=False)
+class _Blocks:
+    """Atoms of equally many columns: ``index`` of these, the inverse and WᵀW among them, [atoms, columns, columns]."""
+
+    atoms: Array
+    index: Array
+    inverse: Array
+    gram: Array
+
+    @classmethod
+    def of(cls, atoms: Array, index: Array, inverse: Array, gram: Array) -> _Blocks:
+        pairs = index[:, :, None], index[:, None, :]
+        return cls(atoms, index, inverse[pairs], gram[pairs])
+
+    def prices(self) -> Array:
+        """tr(WᵀW·(Hinv_SS)⁻¹) of every atom."""
+        if self.index.shape[1] == 1:
+            return np.asarray(self.gram / self.inverse)[:, 0, 0]
+        return np.asarray(np.einsum("aij,aji->a", np.linalg.inv(self.inverse), self.gram))
+
+    def without(self, gone: Array, lost: Array, left: Array, passed: Array) -> _Blocks:
+        """Those that are left, when lost·passed goes from the inverse, and left·passed and its transpose from WᵀW."""
+        own = ~np.isin(self.atoms, gone)
+        index = self.index[own]
+        theirs = np.moveaxis(passed[:, index], 0, 1)  # [atoms, columns that go, columns]
+        half = left[index] @ theirs
+        inverse = self.inverse[own] - lost[index] @ theirs
+        return _Blocks(self.atoms[own], index, inverse, self.gram[own] - half - half.swapaxes(1, 2))

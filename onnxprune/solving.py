@@ -1,0 +1,60 @@
+"""Solving with the normal matrices of least squares: symmetric, one or many at once, and not always definite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from onnxprune.node import Array
+
+__all__ = ["solved"]
+
+BLOCK = 128  # rows of a triangle that are solved at once
+
+
+def solved(normal: Array, right: Array, ridge: Array) -> Array:
+    """(H + λ·I)⁻¹·R for matrices H [matrices, size, size], R [matrices, size, columns] and λ [matrices], float64.
+
+    Each λ is ten times larger until its matrix is positive definite; 0 where it never is.
+    """
+    result, todo = np.zeros_like(right), np.arange(len(normal))
+    for scale in 10.0 ** np.arange(12):
+        for chosen, root in _roots(normal, scale * ridge, todo):
+            result[chosen] = _backward(root, _forward(root, right[chosen]))
+            todo = np.setdiff1d(todo, chosen)
+        if not len(todo):
+            break
+    return result
+
+
+def _roots(normal: Array, ridge: Array, todo: Array) -> Iterator[tuple[Array, Array]]:
+    """The Cholesky factors of the damped matrices that have one: of all at once, or one by one where some have none."""
+    damped = normal[todo]
+    diagonal = np.arange(normal.shape[1])
+    damped[:, diagonal, diagonal] += ridge[todo, None]
+    try:
+        yield todo, np.linalg.cholesky(damped)
+    except np.linalg.LinAlgError:
+        halves = np.array_split(todo, 2) if len(todo) > 1 else []
+        for half in halves:
+            yield from _roots(normal, ridge, half)
+
+
+def _forward(root: Array, right: Array) -> Array:
+    """L⁻¹·R, block by block: NumPy has no solver for triangles, and one for any matrix takes many times as long."""
+    x = right.copy()
+    for start in range(0, x.shape[1], BLOCK):
+        own = slice(start, start + BLOCK)
+        x[:, own] = np.linalg.solve(root[:, own, own], x[:, own] - root[:, own, :start] @ x[:, :start])
+    return x
+
+
+def _backward(root: Array, right: Array) -> Array:
+    """L⁻ᵀ·R."""
+    x = right.copy()
+    for start in reversed(range(0, x.shape[1], BLOCK)):
+        own, end = slice(start, start + BLOCK), start + BLOCK
+        rest = root[:, end:, own].swapaxes(1, 2) @ x[:, end:]
+        x[:, own] = np.linalg.solve(root[:, own, own].swapaxes(1, 2), x[:, own] - rest)
+    return x
