@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from onnxprune.alignment import Grain, block_of, grains
+from onnxprune.allocation import uniform, weakest_first
 from onnxprune.analyses.channels import ChannelGroups
 from onnxprune.analyses.sensitivity import Sensitivity
 from onnxprune.axes.cutting import cut
@@ -31,7 +32,7 @@ from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.options import Amount, Share, option
 from onnxprune.passes import Analysis, Changed, Context, Outcome, Unchanged
-from onnxprune.plan import Candidate, Plan, uniform, weakest_first
+from onnxprune.plan import Candidate, Plan
 from onnxprune.remarks import approximated, skip_others
 from onnxprune.replay import doomed_by
 from onnxprune.sharing import merge, part, sharers

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from oracle import net
 
+from onnxprune.allocation import uniform, weakest_first
 from onnxprune.costs import CostModel, Term
 from onnxprune.model import Model
-from onnxprune.plan import Budget, Candidate, Plan, uniform, weakest_first
+from onnxprune.plan import Budget, Candidate, Plan
 
 
 def nothing(model: Model, amount: int) -> None:
