@@ -7,43 +7,55 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from onnxprune.allocation.ledger import Ledger
-from onnxprune.plan import Budget, Candidate, Plan
+from onnxprune.allocation.draft import Draft
+from onnxprune.plan import Amounts, Budget, Candidate, Plan
 
-__all__ = ["of_all", "share_of_each", "threshold", "uniform"]
+__all__ = ["least", "same_share", "same_threshold", "uniform"]
 
 ROUNDING = 1e-9
 
 
-def share_of_each(candidates: Sequence[Candidate], share: float) -> dict[str, int]:
-    """Of every candidate the largest permitted amount that is at most ``share`` of its steps."""
+def uniform(candidates: Iterable[Candidate], share: float) -> Plan:
+    """Take of every candidate the largest permitted amount that is at most ``share`` of its steps."""
+    return Plan(_shares(list(candidates), share), {})
+
+
+def _shares(candidates: Sequence[Candidate], share: float) -> dict[str, int]:
     return {c.where: c.permitted(share * (len(c.harm) - 1) + ROUNDING) for c in candidates}
 
 
-def uniform(candidates: Iterable[Candidate], share: float) -> Plan:
-    """The same share of every candidate, whatever that saves."""
-    return Plan(share_of_each(list(candidates), share), {})
-
-
-def of_all(candidates: Sequence[Candidate], budgets: Sequence[Budget]) -> Plan:
+def same_share(candidates: Sequence[Candidate], budgets: Sequence[Budget]) -> Plan:
     """The least share of every candidate that meets the budgets."""
     shares = {float(k) / max(len(c.harm) - 1, 1) for c in candidates for k in c.steps}
-    return _least(sorted(shares), lambda share: Ledger(candidates, budgets).plan(share_of_each(candidates, share)))
+    return least(candidates, budgets, sorted(shares), lambda share: _shares(candidates, share))
 
 
-def threshold(candidates: Sequence[Candidate], budgets: Sequence[Budget]) -> Plan:
-    """All steps, of whichever candidate, that do no more harm than the least threshold that meets the budgets."""
-    worst = {c.where: np.maximum.accumulate(np.diff(c.harm)) for c in candidates}  # of the first k steps
+def same_threshold(candidates: Sequence[Candidate], budgets: Sequence[Budget]) -> Plan:
+    """Every step, whosever it is, that does no more harm than the least threshold that meets the budgets."""
+    worst = {c.where: np.maximum.accumulate(np.diff(c.harm)) for c in candidates}  # step by step, of those up to it
 
-    def below(level: float) -> Plan:
-        amounts = {c.where: c.permitted(float(np.searchsorted(worst[c.where], level, "right"))) for c in candidates}
-        return Ledger(candidates, budgets).plan(amounts)
+    def below(level: float) -> dict[str, int]:
+        return {c.where: c.permitted(float(np.searchsorted(worst[c.where], level, "right"))) for c in candidates}
 
     levels = {float(worst[c.where][k - 1]) for c in candidates for k in c.steps if k}
-    return _least([-1.0, *sorted(levels)], below)
+    return least(candidates, budgets, [-1.0, *sorted(levels)], below)
 
 
-def _least(levels: Sequence[float], plan: Callable[[float], Plan]) -> Plan:
-    """The plan of the first level at which nothing is missed, of the last where there is none."""
-    found = bisect_left(levels, True, key=lambda level: not plan(level).missed)
-    return plan(levels[min(found, len(levels) - 1)])
+def least(
+    candidates: Sequence[Candidate],
+    budgets: Sequence[Budget],
+    levels: Sequence[float],
+    amounts: Callable[[float], Amounts],
+) -> Plan:
+    """The plan of the first of the rising levels at which no budget is missed, of the last where there is none.
+
+    Steps that no budget needs are undone, the most harmful first.
+    """
+
+    def met(level: float) -> bool:
+        return not Draft(candidates, budgets, amounts(level)).unmet()
+
+    found = min(bisect_left(levels, True, key=met), len(levels) - 1)
+    draft = Draft(candidates, budgets, amounts(levels[found]) if levels else {})
+    draft.give_back()
+    return draft.plan()
