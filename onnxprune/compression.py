@@ -110,7 +110,8 @@ def compress(
     ready = prepare(model, job, [manager])
     _check_places(job, manager, ready.ctx.original.files, output)
     compressed = ready.ctx.original.copy()
-    records = manager.run(compressed, ready.ctx, verify_each=job.verify_each, save_after=job.save_after)
+    gate = _Gate(ready.bench, job.recipe.max_drop)
+    records = manager.run(compressed, ready.ctx, verify_each=job.verify_each, save_after=job.save_after, gate=gate)
     (result,) = ready.results([(compressed, records)])
     if output is None:
         return result
@@ -134,6 +135,7 @@ class Ready:
 
     def _result(self, model: Model, records: tuple[PassRecord, ...], found: Measured) -> Result:
         recipe, ctx = self.job.recipe, self.ctx
+        lost = _lost(found.accuracy, recipe.max_drop)
         report = Report(
             input=self.input,
             output=ModelFile(path=None, sha256=_digest(model), stats=model.get(Stats(), ctx)),
@@ -141,7 +143,7 @@ class Ready:
             fidelity=found.fidelity,
             accuracy=found.accuracy,
             latency=found.latency,
-            missed=(*_missed_by(records), *_missed_drop(found.accuracy, recipe.max_drop)),
+            missed=(*_missed_by(records), *([f"max_drop: {lost}"] if lost is not None else [])),
             seed=recipe.seed,
             data=self.sources,
         )
@@ -236,14 +238,28 @@ def _digest(model: Model | onnx.ModelProto) -> str:
 
 
 def _missed_by(records: Sequence[PassRecord]) -> list[str]:
-    return [f"{each.name}: {goal}" for each in records for goal in each.missed]
+    missed = [f"{each.name}: {goal}" for each in records for goal in each.missed if each.undone is None]
+    undone = [f"max_drop: {each.undone}; '{each.name}' is undone" for each in records if each.undone is not None]
+    return [*missed, *undone[:1]]  # those after it did not run
 
 
-def _missed_drop(accuracy: Accuracy | None, max_drop: float | None) -> list[str]:
+def _lost(accuracy: Accuracy | None, max_drop: float | None) -> str | None:
+    """What to say of a network that lost more than is allowed; None of one that did not."""
     if accuracy is None or max_drop is None or accuracy.drop <= max_drop + 1e-9:
-        return []
+        return None
     fell = f"{accuracy.metric} fell by {accuracy.drop:.2f} points ({accuracy.before:.4f} → {accuracy.after:.4f})"
-    return [f"max_drop: {fell}, and {max_drop:g} {'is' if max_drop == 1 else 'are'} allowed"]
+    return f"{fell}, and {max_drop:g} {'is' if max_drop == 1 else 'are'} allowed"
+
+
+@dataclass(frozen=True, eq=False)
+class _Gate:
+    """Holds what a pass left against the original: more than ``max_drop`` points may not be lost."""
+
+    bench: Bench
+    max_drop: float | None
+
+    def __call__(self, model: Model, ctx: Context) -> str | None:
+        return None if self.max_drop is None else _lost(self.bench.accuracy(model, ctx), self.max_drop)
 
 
 def _json(value: object) -> bytes:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from onnxprune.alike import alike
 from onnxprune.analyses.cost import Stats, Totals
@@ -24,7 +24,7 @@ from onnxprune.options import to_table
 from onnxprune.passes import Analysis, Changed, Context, Outcome, Pass, Unchanged
 from onnxprune.runtime import Session
 
-__all__ = ["PassManager", "PassRecord", "Skip"]
+__all__ = ["Gate", "PassManager", "PassRecord", "Skip"]
 
 # What the parts of the context that may be missing are called, and the option that gives them.
 PARTS = {"calibration": ("calibration data", "--calib"), "target": ("a target", "--target")}
@@ -56,7 +56,10 @@ class Skip:
 
 @dataclass(frozen=True, kw_only=True)
 class PassRecord:
-    """What one pass did; ``missed`` are the goals that were out of its reach."""
+    """What one pass did; ``missed`` are the goals that were out of its reach.
+
+    ``undone`` tells why nothing of it was kept, or why it never ran; None where the model is as the pass left it.
+    """
 
     name: str
     options: Mapping[str, Any]
@@ -67,6 +70,10 @@ class PassRecord:
     after: Totals
     skipped: tuple[Skip, ...] = ()
     missed: tuple[str, ...] = ()
+    undone: str | None = None
+
+
+Gate: TypeAlias = Callable[[Model, Context], str | None]  # why a model is not good enough; None where it is
 
 
 @dataclass(frozen=True)
@@ -83,20 +90,32 @@ class PassManager:
                 raise PassContractError(f"{each!r} is no pass; give an instance of a frozen dataclass with a name")
 
     def run(
-        self, model: Model, ctx: Context, *, verify_each: bool = False, save_after: str | Path | None = None
+        self,
+        model: Model,
+        ctx: Context,
+        *,
+        verify_each: bool = False,
+        save_after: str | Path | None = None,
+        gate: Gate = lambda model, ctx: None,
     ) -> tuple[PassRecord, ...]:
         """Run all passes on ``model``, in place; ``save_after`` is a folder for the model after each of them.
 
-        Raises UsageError when a pass needs what the context lacks (before any pass runs), PassError when a pass fails
-        or leaves an invalid graph, PassContractError when ``verify_each`` finds that it did not tell the truth.
+        A pass whose result does not pass the ``gate`` is undone, and those after it do not run. Raises UsageError when
+        a pass needs what the context lacks (before any pass runs), PassError when a pass fails or leaves an invalid
+        graph, PassContractError when ``verify_each`` finds that it did not tell the truth.
         """
         self.check(ctx)
-        records = []
+        records = list[PassRecord]()
         with ctx.progress.task("passes", len(self.passes)) as step:
             for each, name in zip(self.passes, self.files(), strict=True):
-                records.append(_run(each, model, ctx, _Witness.of(model, ctx) if verify_each else None))
+                if (bad := next((r for r in records if r.undone is not None), None)) is not None:
+                    records.append(_left_out(each, bad))
+                    continue
+                last = model.copy()
+                record = _run(each, model, ctx, _Witness.of(model, ctx) if verify_each else None)
                 if save_after is not None:
                     _save(model, Path(save_after), name)
+                records.append(_gated(record, model, last, ctx, gate))
                 step()
         return tuple(records)
 
@@ -171,6 +190,23 @@ def _run(each: Pass, model: Model, ctx: Context, witness: _Witness | None) -> Pa
         after=after,
         skipped=tuple(Skip.of(*place, reason) for place, reason in model.skipped.items()),
         missed=outcome.missed,
+    )
+
+
+def _gated(record: PassRecord, model: Model, last: Model, ctx: Context, gate: Gate) -> PassRecord:
+    """The record as it is, or that of a pass that was undone: the model is then the ``last`` good one again."""
+    if not record.changed or (why := gate(model, ctx)) is None:
+        return record
+    model.become(last)
+    return replace(record, changed=False, after=record.before, undone=why)
+
+
+def _left_out(each: Pass, bad: PassRecord) -> PassRecord:
+    """The record of a pass that did not run, as the ``bad`` one before it was undone."""
+    why, stats = f"not run, as '{bad.name}' was undone", bad.before
+    options = to_table(each)
+    return PassRecord(
+        name=each.name, options=options, changed=False, note=why, seconds=0.0, before=stats, after=stats, undone=why
     )
 
 

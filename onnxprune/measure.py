@@ -17,7 +17,7 @@ from onnxprune.data.labels import NO_LABELS
 from onnxprune.data.made_up import RANDOM
 from onnxprune.data.sources import Source
 from onnxprune.errors import ModelError, PassError, UsageError
-from onnxprune.evaluate import Accuracy, Fidelity, Latency, compare_each, latencies, unlabelled
+from onnxprune.evaluate import Accuracy, Fidelity, Latency, compare, compare_each, latencies, unlabelled
 from onnxprune.feeds import batches, trial
 from onnxprune.job import Job
 from onnxprune.model import Model
@@ -168,6 +168,12 @@ class Bench:
             step()
         return [Measured(*each) for each in zip(near, good, fast, strict=True)]
 
+    def accuracy(self, result: Model, ctx: Context) -> Accuracy | None:
+        """The accuracy of a model alone; None where there is no data."""
+        if self.check is None or self.score is not None:
+            return self._accuracy(result, None, ctx)
+        return self._accuracy(result, compare(ctx.original, result, self.check), ctx)
+
     def _try_out(self, result: Model) -> None:
         for batch in self.feeds[:1]:
             try:
@@ -176,6 +182,8 @@ class Bench:
                 raise PassError(f"the passes broke the model ({error}); --verify-each tells which one did") from error
 
     def _accuracy(self, result: Model, fidelity: Fidelity | None, ctx: Context) -> Accuracy | None:
-        if self.check is None or fidelity is None:
+        if self.check is None:
             return None
-        return unlabelled(fidelity) if self.score is None else ctx.evaluator.beside(self.score, result, self.check)
+        if self.score is not None:
+            return ctx.evaluator.beside(self.score, result, self.check)
+        return None if fidelity is None else unlabelled(fidelity)

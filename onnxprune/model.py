@@ -117,6 +117,11 @@ class Model:
         twin._memo = self._memo  # equal graphs share their answers, until one of them is edited
         return twin
 
+    def become(self, other: Model) -> None:
+        """Take over all that another model is, such as a copy of this one that was edited or kept."""
+        self.__dict__.clear()
+        self.__dict__.update(other.copy().__dict__)
+
     def __getstate__(self) -> dict[str, Any]:
         """The model without its wiring and views, which no process could read: for ``copy`` and for pickle."""
         state = {key: value for key, value in self.__dict__.items() if key not in ("_wiring", "_views")}

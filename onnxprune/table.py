@@ -77,6 +77,8 @@ def _passes(report: Report) -> Table:
     table.add_column("what it did", overflow="fold")
     for each in report.passes:
         note = Text(each.note) if each.changed else Text(f"unchanged: {each.note}", "dim")
+        if each.undone is not None:
+            note = Text(each.note if each.note == each.undone else f"undone: {each.undone}", "bold")
         table.add_row(Text(each.name), f"{each.seconds:.2f}", note)
     return table
 

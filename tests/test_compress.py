@@ -135,8 +135,45 @@ def test_a_drop_beyond_the_allowed_one_is_a_missed_goal() -> None:
     report = compress(model, [ruined], test=labelled(model), max_drop=10).report
     (goal,) = report.missed
     assert goal.startswith("max_drop: top1 fell by ")
-    assert goal.endswith("and 10 are allowed")
+    assert goal.endswith("and 10 are allowed; 'toy' is undone")
     assert compress(model, [ruined], test=labelled(model), max_drop=100).report.missed == ()
+
+
+def test_the_network_before_the_pass_that_lost_too_much_is_kept_and_later_passes_do_not_run() -> None:
+    model, seen = net(NET), list[str]()
+
+    def passing(name: str, sign: float) -> Any:
+        def run(model: Model, ctx: Context) -> Changed:
+            seen.append(name)
+            model.put("v", (sign * model.tensor("v").value()).astype(np.float32))
+            return Changed(name)
+
+        return doing(run)
+
+    passes = [passing("good", 2.0), passing("bad", -1.0), passing("never", 1.0)]
+    result = compress(model, passes, test=labelled(model), max_drop=10)
+    good = compress(model, passes[:1], test=labelled(model))
+    assert seen == ["good", "bad", "good"]
+    assert result.model.fingerprint() == good.model.fingerprint()
+    assert result.report.accuracy == good.report.accuracy
+    first, second, third = result.report.passes
+    assert (first.changed, first.undone) == (True, None)
+    assert (second.changed, second.note, second.after) == (False, "bad", second.before)
+    assert second.undone is not None
+    assert second.undone.endswith("and 10 are allowed")
+    assert (third.changed, third.undone, third.seconds) == (False, "not run, as 'toy' was undone", 0)
+    assert result.report.missed == (f"max_drop: {second.undone}; 'toy' is undone",)
+    assert "undone: top1 fell" in result.report.table()
+    assert compress(model, passes, test=labelled(model)).report.passes[-1].note == "never"
+
+
+def test_the_gate_needs_no_labels() -> None:
+    model = net(NET)
+    ruined = doing(lambda model, ctx: model.put("v", -model.tensor("v").value()) or Changed("ruined"))
+    result = compress(model, [ruined], calib=samples(40), max_drop=10)
+    assert result.model.fingerprint() == model.fingerprint()
+    assert result.report.missed[0].startswith("max_drop: agreement fell by ")
+    assert compress(model, [ruined], calib=samples(40)).model.fingerprint() != model.fingerprint()
 
 
 def test_a_goal_that_a_pass_missed_is_named_with_it() -> None:

@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from onnxprune.allocation.draft import Draft
 from onnxprune.allocation.greedy import weakest_first
+from onnxprune.allocation.ledger import Ledger
 from onnxprune.allocation.trials import Trials
 from onnxprune.node import Array
 from onnxprune.plan import Amounts, Budget, Candidate, Plan
@@ -69,10 +69,10 @@ def solved(
 
 
 def _round(candidates: Sequence[Candidate], budgets: Sequence[Budget], start: Amounts) -> dict[str, int]:
-    draft = Draft(candidates, budgets, start)
-    budget = max(budgets, key=lambda b: draft.left[b.name] / max(b.allowed, 1e-9))
-    costs = [-draft.saved(c.where, budget, c.steps) for c in candidates]  # beside those of ``start``
-    room = budget.allowed - draft.left[budget.name] - sum(float(cost.min()) for cost in costs)
+    ledger = Ledger(candidates, budgets, start)
+    budget = max(budgets, key=lambda b: ledger.left[b.name] / max(b.allowed, 1e-9))
+    costs = [-ledger.saved(c.where, budget, c.steps) for c in candidates]  # beside those of ``start``
+    room = budget.allowed - ledger.left[budget.name] - sum(float(cost.min()) for cost in costs)
     if room <= 0:
         return dict(start)
     units = [np.ceil((cost - cost.min()) / room * BUCKETS - 1e-9).astype(int) for cost in costs]

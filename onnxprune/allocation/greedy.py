@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from onnxprune.allocation.draft import Draft
+from onnxprune.allocation.ledger import Ledger
 from onnxprune.plan import Amounts, Budget, Candidate, Plan
 
 __all__ = ["weakest_first"]
@@ -25,32 +25,32 @@ def weakest_first(
     As sizes shrink, a step saves less and less, so a price only rises: a price that is still the lowest when computed
     anew is the lowest of all (lazy greedy evaluation, Minoux 1978). Ties go to the candidate that comes first.
     """
-    draft = Draft(list(candidates), budgets, start)
+    ledger = Ledger(list(candidates), budgets, start)
     queue: list[tuple[float, int, str]] = []
-    for unmet in iter(draft.unmet, []):
-        queue = [(0.0, rank, where) for rank, where in enumerate(draft.candidates)]
-        while queue and draft.unmet() == unmet:
+    for unmet in iter(ledger.unmet, []):
+        queue = [(0.0, rank, where) for rank, where in enumerate(ledger.candidates)]
+        while queue and ledger.unmet() == unmet:
             _, rank, where = heapq.heappop(queue)
-            if (offer := _price(draft, where)) is None:
+            if (offer := _price(ledger, where)) is None:
                 continue
             if queue and (offer[0], rank) > queue[0][:2]:
                 heapq.heappush(queue, (offer[0], rank, where))
                 continue
-            draft.take(where, offer[1])
+            ledger.take(where, offer[1])
             heapq.heappush(queue, (offer[0], rank, where))
         if not queue:
             break
-    draft.give_back()
-    return draft.plan()
+    ledger.give_back()
+    return ledger.plan()
 
 
-def _price(draft: Draft, where: str) -> tuple[float, int] | None:
+def _price(ledger: Ledger, where: str) -> tuple[float, int] | None:
     """The least harm per saved cost that going further with a candidate has, and how far that is."""
-    c, now = draft.candidates[where], draft.amounts[where]
+    c, now = ledger.candidates[where], ledger.amounts[where]
     further = c.steps[c.steps > now]
-    if not len(further) or draft.excluded(where):
+    if not len(further) or ledger.excluded(where):
         return None
-    gain = np.asarray(sum(draft.saved(where, b, further) / draft.totals[b.name] for b in draft.unmet()))
+    gain = np.asarray(sum(ledger.saved(where, b, further) / ledger.totals[b.name] for b in ledger.unmet()))
     if not np.any(gain > 0):
         return None
     with np.errstate(divide="ignore"):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from onnxprune.allocation.draft import Draft
+from onnxprune.allocation.ledger import Ledger
 from onnxprune.plan import Amounts, Budget, Candidate, Plan
 
 __all__ = ["least", "same_share", "same_threshold", "uniform"]
@@ -53,9 +53,9 @@ def least(
     """
 
     def met(level: float) -> bool:
-        return not Draft(candidates, budgets, amounts(level)).unmet()
+        return not Ledger(candidates, budgets, amounts(level)).unmet()
 
     found = min(bisect_left(levels, True, key=met), len(levels) - 1)
-    draft = Draft(candidates, budgets, amounts(levels[found]) if levels else {})
-    draft.give_back()
-    return draft.plan()
+    ledger = Ledger(candidates, budgets, amounts(levels[found]) if levels else {})
+    ledger.give_back()
+    return ledger.plan()

@@ -11,10 +11,10 @@ from onnxprune.costs import saved
 from onnxprune.node import Array
 from onnxprune.plan import Amounts, Budget, Candidate, Plan
 
-__all__ = ["Draft"]
+__all__ = ["Ledger"]
 
 
-class Draft:
+class Ledger:
     """How far one has gone with every candidate, and what is left of every budget's cost."""
 
     def __init__(
