@@ -15,7 +15,7 @@ from onnxprune.node import Array
 from onnxprune.passes import Context
 from onnxprune.sizes import TWO_GB
 
-__all__ = ["batches", "made_up", "trial"]
+__all__ = ["batches", "first", "made_up", "trial"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -37,6 +37,12 @@ def trial(ctx: Context) -> dict[str, Array]:
     if (size := stats.bytes + stats.peak_activation_bytes) >= TWO_GB:
         raise ModelError(f"a model that takes {size / 2**30:.1f} GiB is not run on made-up inputs; give data (--calib)")
     return made_up(ctx.original, ctx.shapes, ctx.seed)
+
+
+def first(ctx: Context) -> dict[str, Array]:
+    """One batch of exactly the context's shapes: of the calibration data, else made up; raises as ``trial`` does."""
+    found = None if ctx.calibration is None else next(batches(ctx.calibration, ctx.shapes), None)
+    return trial(ctx) if found is None else found
 
 
 def made_up(model: Model, shapes: Shapes, seed: int) -> dict[str, Array]:

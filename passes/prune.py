@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from onnxprune.alignment import Grain, block_of, grains
 from onnxprune.allocation import uniform, weakest_first
@@ -103,14 +103,7 @@ class PruneChannels:
 
     def goals(self) -> dict[Goal, Amount]:
         """The goals that were given: what may be left of which cost."""
-        given: dict[Goal, Amount | None] = {
-            "macs": self.macs,
-            "params": self.params,
-            "bytes": self.bytes,
-            "peak": self.peak,
-            "latency": self.latency,
-        }
-        return {goal: amount for goal, amount in given.items() if amount is not None}
+        return {goal: amount for goal in get_args(Goal) if (amount := getattr(self, goal)) is not None}
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Plan, cut, heal."""
@@ -119,7 +112,7 @@ class PruneChannels:
         spec, start = None if self.spec is None else read(self.spec, ctx.original), self._time(model, ctx)
         kept, met = _kept(model, self.keep), bool(self.goals()) and not self._missed(model, ctx, start)
         copies = part(model)
-        doomed, note = self._listed(model, ctx, spec) if spec else self._planned(model, ctx, kept, start, met)
+        doomed, note = self._planned(model, ctx, kept, start, met) if spec is None else self._listed(model, ctx, spec)
         skip_others(model, ctx, copies)
         if doomed:
             note += approximated(model.get(ChannelGroups(), ctx), doomed)
@@ -163,19 +156,19 @@ class PruneChannels:
             for candidate in self._candidates(model, ctx, kept, {}, grains[0]):
                 candidate.apply(model, 0)
             return {}, remark or "no channel can be removed"
-        model.skipped.update(draft.result.skipped)
+        model.skipped.update(draft.whole.skipped)
         return draft.doomed, draft.note + remark
 
     def _draft(self, model: Model, ctx: Context, kept: set[Axis], grain: Grain, before: float) -> Draft:
-        """The network that a plan leads to, unhealed; ``before`` is the time that the original counts with."""
-        result, doomed = model.copy(), dict[Axis, Array]()
-        candidates = list(self._candidates(result, ctx, kept, doomed, grain))
+        """What a plan leads to; ``before`` is the time that the original counts with."""
+        whole, doomed = model.copy(), dict[Axis, Array]()
+        candidates = list(self._candidates(whole, ctx, kept, doomed, grain))
         plan = self._plan(model, ctx, candidates, before)
         for candidate in candidates:
-            candidate.apply(result, plan.amounts[candidate.where])
-        if doomed:
-            cut(result, doomed)
-        return Draft(tuple(plan.amounts.items()), plan, doomed, result, _note(candidates, plan))
+            candidate.apply(whole, plan.amounts[candidate.where])
+        note = _note(candidates, plan)
+        note += f", {plan.left['latency']:.3g} ms foretold" if self.latency is not None else ""
+        return Draft(tuple(plan.amounts.items()), plan, doomed, whole, note)
 
     def _grains(self, block: int) -> list[Grain]:
         """How channel counts may be aligned, in the order in which that is tried."""

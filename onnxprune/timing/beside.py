@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onnxprune.errors import UsageError
-from onnxprune.feeds import trial
+from onnxprune.feeds import first
 from onnxprune.model import Model
 from onnxprune.passes import Context
 from onnxprune.units import Amount
@@ -43,7 +43,7 @@ def beside(model: Model, ctx: Context) -> Beside:
     """Measure both; raises UsageError where nobody takes the time, ModelError where one of them does not run."""
     if ctx.clock is None:
         raise UsageError("a time is measured by a clock, and the context has none; give macs= instead")
-    feeds = trial(ctx)
+    feeds = first(ctx)
     before, after = ctx.clock.milliseconds([(each.lean(), feeds) for each in (ctx.original, model)])
     return Beside(before, after)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from onnxprune.alignment import Grain
+from onnxprune.axes.cutting import cut
+from onnxprune.errors import ModelError
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.passes import Context
@@ -16,19 +20,28 @@ from onnxprune.units import Amount
 
 __all__ = ["Draft", "Draw", "cheapest", "paying"]
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Draft:
-    """A plan, the slots that it removes and the network without them; drafts of equal amounts are equal."""
+    """A plan, and the slots that it removes of the ``whole`` network; drafts of equal amounts are equal."""
 
     amounts: tuple[tuple[str, int], ...]
     plan: Plan = field(compare=False)
-    doomed: Mapping[Axis, Array] = field(compare=False)
-    result: Model = field(compare=False)
+    doomed: dict[Axis, Array] = field(compare=False)
+    whole: Model = field(compare=False)
     note: str = field(compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.doomed)
+
+    @cached_property
+    def result(self) -> Model:
+        """The network without the slots, not healed: what a time is taken of."""
+        result = self.whole.copy()
+        cut(result, self.doomed)
+        return result
 
 
 Draw = Callable[[Grain, float], Draft]  # with the share of the time that may be planned for
@@ -57,15 +70,21 @@ def _timely(draw: Draw, ctx: Context, grain: Grain, latency: Amount) -> Draft:
 def paying(draft: Draft, draw: Draw, ctx: Context, block: int) -> tuple[Draft | None, str]:
     """A draft that is no slower than the original, and what to say of it; None where there is none.
 
-    Where the first is slower, those in whole halves of blocks and in whole blocks are tried.
+    Where the first is slower, those in whole halves of blocks and in whole blocks are tried. A network that does not
+    run on what there is to feed it is not timed.
     """
-    if (first := settled(draft.result, ctx)).pays:
+    try:
+        found = settled(draft.result, ctx)
+    except ModelError as error:
+        log.info("nobody knows whether the cut pays in time: %s", error)
+        return draft, ""
+    if found.pays:
         return draft, ""
     for strict in sorted({max(block // 2, 1), block}):
         other = draw(Grain(strict), 1.0)
         if other and not other.plan.missed and settled(other.result, ctx).pays:
-            return other, f"; in multiples of {strict}, for others {_slower(first)}"
-    return None, f"undone: the cut does not pay, it {_slower(first)}; align=1 leaves it all the same"
+            return other, f"; in multiples of {strict}, for others {_slower(found)}"
+    return None, f"undone: the cut does not pay, it {_slower(found)}; align=1 leaves it all the same"
 
 
 def _slower(found: Beside) -> str:

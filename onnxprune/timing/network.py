@@ -10,7 +10,7 @@ from onnxprune.analyses.peak import bytes_term, fixed_sizes, tensor_bytes
 from onnxprune.axes.linear import linear
 from onnxprune.costs import CostModel, Term
 from onnxprune.errors import ModelError, PassError
-from onnxprune.feeds import trial
+from onnxprune.feeds import first
 from onnxprune.model import Model
 from onnxprune.passes import Analysis, Context
 from onnxprune.shapes import concrete
@@ -39,7 +39,7 @@ class NetworkTime(Analysis[CostModel]):
         if ctx.clock is None:
             raise PassError("a time is measured by a clock, and the context has none")
         shapes = concrete(model, ctx.shapes)
-        (whole,) = ctx.clock.milliseconds([(model.lean(), trial(ctx))])
+        (whole,) = ctx.clock.milliseconds([(model.lean(), first(ctx))])
         lookups = tuple(_lookups(model, ctx, shapes))
         axes = [axis for each in lookups for axis in each.factors]
         sizes: dict[Hashable, int] = {axis: model.tensor(axis.tensor).size(axis.dim) or 1 for axis in axes}
