@@ -16,7 +16,7 @@ from onnxprune.passes import Context
 __all__ = ["Grain", "block_of", "grains"]
 
 UNKNOWN = 8  # channels: the block where nothing is known of the machine
-CHOICES = 4  # multiples that a layer has to choose from, at least
+CHOICES = 2  # multiples that a layer has to choose from, at least
 
 
 @dataclass(frozen=True)

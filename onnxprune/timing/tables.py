@@ -18,9 +18,9 @@ from onnxprune.timing.layers import Layer
 
 __all__ = ["LEVELS", "Lookup", "Table"]
 
-LEVELS = 8  # grid lines on whole blocks, for each size, besides the last
+LEVELS = 4  # grid lines on whole blocks, for each size, besides the last
 SECONDS = 0.03  # for each point of a grid
-REVISION = 1
+REVISION = 2
 
 
 @dataclass(eq=False)

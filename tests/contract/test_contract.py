@@ -129,11 +129,10 @@ def subject(where: str) -> tuple[Model, Context]:
     """A network, and a context with data for it."""
     if where in DIGITS:
         model = Model.load(MODELS / f"{where}.onnx")
-        return model, context(
-            model, calibration=Calibration.load(MODELS / "digits.calib.npz", model), clock=FakeClock()
-        )
+        data = Calibration.load(MODELS / "digits.calib.npz", model)
+        return model, context(model, calibration=data, clock=FakeClock())
     model = net(NETS[where], OPSETS.get(where, 17))
-    return model, calibrated(model, samples(model, 30))
+    return model, calibrated(model, samples(model, 30), clock=FakeClock())
 
 
 def applied(call: str, where: str, **parts: Any) -> tuple[Model, PassRecord]:
