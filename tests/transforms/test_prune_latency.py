@@ -11,7 +11,6 @@ from oracle import net
 from prunes import calibrated, channels, prune, wide
 
 from onnxprune.errors import UsageError
-from onnxprune.manager import PassRecord
 from onnxprune.model import Model
 from onnxprune.passes import Context
 from onnxprune.timing.beside import TOLERANCE, Beside, beside
@@ -118,19 +117,14 @@ def test_a_count_is_no_time(text: str) -> None:
 # -- what does not pay -----------------------------------------------------------------------------------------------
 
 
-def noted(**options: Any) -> tuple[Model, Model, PassRecord]:
-    model = net(DEEP.replace("64", "24").replace("96", "24"))
-    after, record = prune(model, timed(model, FakeClock(drag=options.pop("drag", 0.0))), **options)
-    return model, after, record
-
-
 def test_where_a_cut_makes_the_network_slower_whole_blocks_are_tried() -> None:
-    _, fast, record = noted(macs="60%")
+    model = net(DEEP.replace("64", "16"))
+    fast, record = prune(model, timed(model, FakeClock(block=16)), macs="50%")
     assert "in multiples of" not in record.note
-    assert any(size % 8 for size in channels(fast).values())
-    _, after, record = noted(macs="60%", drag=500.0)
-    assert "; in multiples of 8, for others took " in record.note
-    assert all(size % 8 == 0 or size == 10 for size in channels(after).values())
+    assert any(size % 16 for name, size in channels(fast).items() if name != "m")
+    after, record = prune(model, timed(model, FakeClock(block=16, drag=500.0)), macs="50%")
+    assert "; in multiples of 16, for others took " in record.note
+    assert all(size % 16 == 0 for name, size in channels(after).items() if name != "m")
     assert record.missed == ()
 
 
