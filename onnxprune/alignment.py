@@ -1,7 +1,7 @@
 """How many channels a layer may keep: kernels compute them in blocks, and a part of a block takes as long as all of it.
 
-On the other hand, the more numbers a layer may choose from, the less accuracy a cut costs. So wide layers keep whole
-blocks, narrow ones a half, a quarter … of a block, such that there are some choices (docs/adr/0012).
+On the other hand, the more numbers a layer may choose from, the less accuracy a cut costs. So narrow layers keep parts
+of a block where whole ones would harm more (docs/adr/0012).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 from onnxprune.node import Array
 from onnxprune.passes import Context
 
-__all__ = ["Grain", "block_of", "grains"]
+__all__ = ["Grain", "block_of", "rounds"]
 
 UNKNOWN = 8  # channels: the block where nothing is known of the machine
-CHOICES = 2  # multiples that a layer has to choose from, at least
+CHOICES = (1, 2, 4)  # multiples that a layer has to choose from, at least
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,14 @@ def block_of(ctx: Context) -> int:
     return ctx.clock.block if ctx.clock is not None else UNKNOWN
 
 
-def grains(block: int, timed: bool) -> list[Grain]:
-    """What ``align=auto`` tries, until a budget can be met: each leaves more choices than those before.
+def rounds(block: int, goals: bool, timed: bool) -> list[list[Grain]]:
+    """What ``align=auto`` tries, round by round, until the goals can be met; in a round the coarsest stands first.
 
-    Where times are measured (``timed``), they tell what a part of a block is worth.
+    Where times are measured (``timed``), they tell what a part of a block is worth. Without ``goals`` every layer
+    loses the same share, and needs a choice.
     """
-    first = Grain(block, quarters=True) if timed else Grain(block, CHOICES)
-    return [first, *(Grain(block, CHOICES * k) for k in (2, 4)), Grain(1)]
+    if timed:
+        return [[Grain(block, quarters=True)], [Grain(1)]]
+    if not goals:
+        return [[Grain(block, CHOICES[-1])]]
+    return [[Grain(block, choices) for choices in CHOICES], [Grain(block, 2 * CHOICES[-1])], [Grain(1)]]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from onnxprune.alignment import Grain, block_of, grains
+from onnxprune.alignment import Grain, block_of, rounds
 from onnxprune.allocation import uniform, weakest_first
 from onnxprune.analyses.channels import ChannelGroups
 from onnxprune.analyses.sensitivity import Sensitivity
@@ -38,7 +38,7 @@ from onnxprune.replay import doomed_by
 from onnxprune.sharing import merge, part, sharers
 from onnxprune.spec import Spec, read
 from onnxprune.timing.beside import TOLERANCE, Beside, beside
-from onnxprune.timing.choice import Draft, cheapest, paying
+from onnxprune.timing.choice import Draft, chosen, paying
 
 __all__ = ["PruneChannels"]
 
@@ -144,16 +144,16 @@ class PruneChannels:
             return self._draft(model, ctx, kept, grain, 0.0 if start is None else aim * start.before)
 
         block = block_of(ctx)
-        grains = self._grains(block)
+        tried = self._rounds(block)
         if met:
-            list(self._candidates(model, ctx, kept, {}, grains[0]))
+            list(self._candidates(model, ctx, kept, {}, tried[0][-1]))
             return {}, "the goal is met"
-        draft: Draft | None = cheapest(draw, ctx, grains, self.latency)
+        draft: Draft | None = chosen(draw, ctx, tried, self.latency)
         remark = ""
         if draft and self._checks(ctx):
             draft, remark = paying(draft, draw, ctx, block)
         if not draft:
-            for candidate in self._candidates(model, ctx, kept, {}, grains[0]):
+            for candidate in self._candidates(model, ctx, kept, {}, tried[0][-1]):
                 candidate.apply(model, 0)
             return {}, remark or "no channel can be removed"
         model.skipped.update(draft.whole.skipped)
@@ -166,16 +166,16 @@ class PruneChannels:
         plan = self._plan(model, ctx, candidates, before)
         for candidate in candidates:
             candidate.apply(whole, plan.amounts[candidate.where])
+        harm = sum(float(each.harm[plan.amounts[each.where]]) for each in candidates)
         note = _note(candidates, plan)
         note += f", {plan.left['latency']:.3g} ms foretold" if self.latency is not None else ""
-        return Draft(tuple(plan.amounts.items()), plan, doomed, whole, note)
+        return Draft(tuple(plan.amounts.items()), plan, doomed, whole, harm, note)
 
-    def _grains(self, block: int) -> list[Grain]:
-        """How channel counts may be aligned, in the order in which that is tried."""
+    def _rounds(self, block: int) -> list[list[Grain]]:
+        """How channel counts may be aligned."""
         if self.align != "auto":
-            return [Grain(self.align)]
-        found = grains(block, timed=self.latency is not None)
-        return found if self.goals() else found[:1]
+            return [[Grain(self.align)]]
+        return rounds(block, bool(self.goals()), timed=self.latency is not None)
 
     def _checks(self, ctx: Context) -> bool:
         """Whether a cut is undone that does not pay in time: where time was meant, and nobody chose the alignment."""

@@ -18,7 +18,9 @@ from onnxprune.timing.beside import Beside, beside, settled
 from onnxprune.timing.search import TRIES, within
 from onnxprune.units import Amount
 
-__all__ = ["Draft", "Draw", "cheapest", "paying"]
+__all__ = ["Draft", "Draw", "chosen", "paying"]
+
+MORE = 1.1  # times the harm, for whole blocks: they are faster
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ class Draft:
     plan: Plan = field(compare=False)
     doomed: dict[Axis, Array] = field(compare=False)
     whole: Model = field(compare=False)
+    harm: float = field(compare=False)
     note: str = field(compare=False)
 
     def __bool__(self) -> bool:
@@ -47,13 +50,14 @@ class Draft:
 Draw = Callable[[Grain, float], Draft]  # with the share of the time that may be planned for
 
 
-def cheapest(draw: Draw, ctx: Context, grains: Sequence[Grain], latency: Amount | None) -> Draft:
-    """The draft of the first grain with which nothing is missed, else of the last."""
-    for grain in grains:
-        draft = draw(grain, 1.0) if latency is None else _timely(draw, ctx, grain, latency)
-        if not draft.plan.missed:
-            break
-    return draft
+def chosen(draw: Draw, ctx: Context, rounds: Sequence[Sequence[Grain]], latency: Amount | None) -> Draft:
+    """Of the first round in which goals are met, the coarsest draft that harms little more than the best."""
+    for grains in rounds:
+        drafts = [draw(g, 1.0) if latency is None else _timely(draw, ctx, g, latency) for g in grains]
+        if met := [draft for draft in drafts if not draft.plan.missed]:
+            least = min(draft.harm for draft in met)
+            return next(draft for draft in met if draft.harm <= MORE * least)
+    return drafts[-1]
 
 
 def _timely(draw: Draw, ctx: Context, grain: Grain, latency: Amount) -> Draft:

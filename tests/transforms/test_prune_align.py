@@ -9,7 +9,7 @@ from contexts import context
 from oracle import net
 from prunes import channels, prune, pruning
 
-from onnxprune.alignment import Grain, block_of, grains
+from onnxprune.alignment import Grain, block_of, rounds
 from onnxprune.backends import load_target
 from onnxprune.errors import UsageError
 
@@ -37,11 +37,20 @@ def test_parts_of_the_first_block_may_be_kept_where_times_are_measured() -> None
     assert kept[Grain(16, quarters=True).permits(kept, 48)].tolist() == [4, 8, 12, 16, 32, 48]
 
 
-def test_what_is_tried_later_leaves_more_choices() -> None:
-    for timed in (True, False):
-        tried = [grain.of(64) for grain in grains(16, timed)]
-        assert tried == sorted(tried, reverse=True)
-        assert tried[-1] == 1
+@pytest.mark.parametrize("timed", [True, False])
+def test_what_is_tried_later_leaves_more_choices(timed: bool) -> None:
+    tried = [grain.of(64) for each in rounds(16, goals=True, timed=timed) for grain in each]
+    assert tried == sorted(tried, reverse=True)
+    assert (tried[0], tried[-1]) == (16, 1)
+
+
+def test_a_layer_keeps_part_of_a_block_where_the_whole_would_harm_more() -> None:
+    model = net(pair(16))
+    weight = model.tensor("w").value().copy()
+    weight[:4] *= 1e-3
+    model.put("w", weight)
+    after, _ = prune(model, context(model, clock=FakeClock(block=8)), macs="80%")
+    assert channels(after)["w"] == 12
 
 
 def test_the_block_is_that_of_the_target_or_of_the_clock() -> None:
