@@ -190,11 +190,11 @@ def test_a_run_that_failed_leaves_nothing_that_looks_up_to_date(system: str, pro
 @every_system
 def test_a_missed_goal_fails_the_build_until_it_is_met(system: str, project: Path) -> None:
     build = SYSTEMS[system](project)
-    impossible = RECIPE.format("calib").replace('ratio = "50%"', 'macs = "1%"')
+    impossible = RECIPE.format("calib").replace('ratio = "50%"', 'macs = "0.1%"')
     (project / "edge.toml").write_text(impossible, encoding="utf-8")
     for _ in range(2):
         assert build.run() != 0
-        assert "goal missed: prune: macs=1% is out of reach" in build.log[-1]
+        assert "goal missed: prune: macs=0.1% is out of reach" in build.log[-1]
     (project / "edge.toml").write_text(RECIPE.format("calib"), encoding="utf-8")
     assert build.rebuilt()
     assert not build.rebuilt()

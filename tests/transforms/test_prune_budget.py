@@ -222,7 +222,7 @@ def test_a_budget_out_of_reach_is_missed_with_what_is_left() -> None:
     assert record.changed
     assert goal == "macs=1%"
     assert left == pytest.approx(100 * share(after, ctx, "macs"), abs=0.06)
-    assert channels(after) == {"w": 8, "v": 8, "u": 8, "m": 10}
+    assert channels(after) == {"w": 2, "v": 2, "u": 3, "m": 10}
 
 
 def test_what_is_left_is_a_share_of_the_original_also_in_a_second_pass() -> None:
