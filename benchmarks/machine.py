@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["machine", "versions"]
+__all__ = ["load", "machine", "peak", "versions"]
 
 ROOT = Path(__file__).parents[1]
 PROCESSOR, MEMORY = "/proc/cpuinfo", "/proc/meminfo"
@@ -35,6 +35,12 @@ def machine() -> dict[str, Any]:
 def load() -> list[float]:
     """How many processes wanted to run, over 1, 5 and 15 minutes."""
     return [round(each, 2) for each in os.getloadavg()]
+
+
+def peak() -> float:
+    """The resident memory of this process at its height, in MB: ``ru_maxrss`` begins with what its parent had."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
 
 def versions() -> dict[str, str | None]:

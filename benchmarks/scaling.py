@@ -23,6 +23,7 @@ import onnx
 
 import onnxprune as op
 from benchmarks.graphs import mixed, resnet50
+from benchmarks.machine import peak
 from onnxprune.analyses.channels import ChannelGroups
 from onnxprune.cache import Cache
 from onnxprune.evaluate import Evaluator
@@ -31,7 +32,7 @@ from onnxprune.progress import Progress
 from onnxprune.recipe import built, calls
 from onnxprune.shapes import input_shapes
 
-__all__ = ["ON_REQUEST", "SIZES", "main", "row"]
+__all__ = ["ON_REQUEST", "SIZES", "context", "main", "row"]
 
 ON_REQUEST = "it takes minutes"
 SIZES = (100, 200, 500, 1000, 2000, 5000, 10000, 20000)
@@ -63,9 +64,9 @@ def row(name: str, model: onnx.ModelProto) -> dict[str, Any]:
 
 def measure(source: Path, target: Path) -> dict[str, float]:
     """Prune a file into another and tell how long each part took, in a process that has done nothing else."""
-    base, times = _peak(), [time.process_time()]
+    base, times = peak(), [time.process_time()]
     original = op.Model.load(source)
-    ctx = _context(original)
+    ctx = context(original)
     times.append(time.process_time())
     original.get(ChannelGroups(), ctx)
     times.append(time.process_time())
@@ -76,10 +77,10 @@ def measure(source: Path, target: Path) -> dict[str, float]:
     times.append(time.process_time())
     steps = zip(("load s", "groups s", "prune s", "save s"), pairwise(times), strict=True)
     seconds = {step: after - before for step, (before, after) in steps}
-    return {**seconds, "total s": times[-1] - times[0], "base MB": base, "peak MB": _peak()}
+    return {**seconds, "total s": times[-1] - times[0], "base MB": base, "peak MB": peak()}
 
 
-def _context(model: op.Model) -> op.Context:
+def context(model: op.Model) -> op.Context:
     """What passes are given, without data, target and cache."""
     return op.Context(
         original=model,
@@ -91,12 +92,6 @@ def _context(model: op.Model) -> op.Context:
         progress=Progress.silent(),
         shapes=input_shapes(model, {}),
     )
-
-
-def _peak() -> float:
-    """Of this process alone: ``ru_maxrss`` begins with what its parent had."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
 
 if __name__ == "__main__":
