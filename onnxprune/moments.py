@@ -38,8 +38,8 @@ class Moments:
         """Count some rows more."""
         x = np.concatenate([rows.x, np.ones((*rows.x.shape[:2], 1))], axis=2)
         with np.errstate(all="ignore"):  # what is not finite shows in the sums
-            self.h = self.h + x.swapaxes(1, 2) @ x
-            self.g = self.g + rows.y.swapaxes(1, 2) @ x
+            self.h = _added(self.h, x.swapaxes(1, 2) @ x)
+            self.g = _added(self.g, rows.y.swapaxes(1, 2) @ x)
             self.energy += float(np.sum(rows.y**2))
             self.zeros = self.zeros + np.sum(rows.x == 0, axis=1)
 
@@ -52,6 +52,12 @@ class Moments:
         """Σ ‖y − W·x‖² as a share of Σ ‖y‖², with W [groups, outputs, columns + 1]."""
         loss = np.sum((weights @ self.h) * weights) - 2 * np.sum(weights * self.g) + self.energy
         return max(float(loss), 0.0) / (self.energy or 1.0)
+
+
+def _added(total: Array | float, more: Array) -> Array:
+    """The sum, in the place of one of both: these matrices are the largest that there are."""
+    more += total
+    return more
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from onnxprune.model import Model
 from onnxprune.moments import Moments
 from onnxprune.node import Array
 from onnxprune.ridge import Healed, matrix, tensors
+from onnxprune.solving import solved
 
 __all__ = ["Reader", "readers_of", "readings", "rest_of"]
 
@@ -56,17 +57,24 @@ class Reader:
         """Σ ‖y − ȳ‖²."""
         return max(float(np.sum((self.weights[:, :-1] @ self.spread) * self.weights[:, :-1])), TINY)
 
+    def damped(self, columns: Array | None = None) -> Array:
+        """C + λ·I, of some columns in their order, or of all."""
+        chosen = np.arange(len(self.spread)) if columns is None else columns
+        damped = np.asarray(self.spread[np.ix_(chosen, chosen)])
+        damped[np.diag_indices(len(damped))] += self.ridge
+        return damped
+
     @cached_property
-    def damped(self) -> Array:
-        """C + λ·I."""
-        return np.asarray(self.spread + _ridge(self.spread) * np.eye(len(self.spread)))
+    def ridge(self) -> float:
+        """λ."""
+        return _ridge(self.spread)
 
     def lost(self, order: Array) -> Array:
         """The share of the signal that goes with the first k atoms of ``order``, for every k from 0 on."""
         rank = {atom: place for place, atom in enumerate(order.tolist())}
         places = np.array([rank.get(atom, len(order)) for atom in self.atoms.tolist()])
         columns = np.argsort(-places, kind="stable")  # those that stay first, then the last to go
-        root = np.linalg.cholesky(self.damped[np.ix_(columns, columns)])
+        root = np.linalg.cholesky(self.damped(columns))
         energy = np.sum((self.weights[:, :-1][:, columns] @ root) ** 2, axis=0)
         lost = np.bincount(places[columns], energy, len(order) + 1)[: len(order)]
         return np.concatenate([[0.0], np.cumsum(lost)]) / self.signal
@@ -75,9 +83,8 @@ class Reader:
         """The weights [outputs, columns left + 1] of the best refit without the atoms ``gone``."""
         out = np.isin(self.atoms, gone)
         kept, w = ~out, self.weights[:, :-1]
-        passed = np.linalg.solve(
-            self.damped[np.ix_(kept, kept)], self.damped[np.ix_(kept, out)]
-        )  # x_out ≈ passedᵀ·x_kept
+        held = self.damped(np.flatnonzero(kept))
+        (passed,) = solved(held[None], self.spread[np.ix_(kept, out)][None], np.zeros(1))  # x_out ≈ passedᵀ·x_kept
         left = w[:, kept] + w[:, out] @ passed.T
         bias = self.weights[:, -1] + w @ self.mean - left @ self.mean[kept]
         return np.column_stack([left, bias])
@@ -118,7 +125,7 @@ def _spread(h: Array, biased: bool) -> tuple[Array, Array]:
     """C and x̄ of sums over rows (x, 1); what is constant up to rounding has no spread."""
     square, total, count = h[:-1, :-1], h[:-1, -1], max(h[-1, -1], 1.0)
     mean = total / count if biased else np.zeros_like(total)
-    spread = square - np.outer(mean, mean) * count
+    spread = square - np.outer(count * mean, mean)
     steady = np.diag(spread) <= STEADY * np.diag(square)
     spread[steady], spread[:, steady] = 0.0, 0.0
     return spread, mean

@@ -30,15 +30,18 @@ def solved(normal: Array, right: Array, ridge: Array) -> Array:
 
 def _roots(normal: Array, ridge: Array, todo: Array) -> Iterator[tuple[Array, Array]]:
     """The Cholesky factors of the damped matrices that have one: of all at once, or one by one where some have none."""
-    damped = normal[todo]
-    diagonal = np.arange(normal.shape[1])
-    damped[:, diagonal, diagonal] += ridge[todo, None]
     try:
-        yield todo, np.linalg.cholesky(damped)
+        yield todo, np.linalg.cholesky(_damped(normal, ridge, todo))
     except np.linalg.LinAlgError:
         halves = np.array_split(todo, 2) if len(todo) > 1 else []
         for half in halves:
             yield from _roots(normal, ridge, half)
+
+
+def _damped(normal: Array, ridge: Array, todo: Array) -> Array:
+    damped, diagonal = normal[todo], np.arange(normal.shape[1])
+    damped[:, diagonal, diagonal] += ridge[todo, None]
+    return damped
 
 
 def _forward(root: Array, right: Array) -> Array:

@@ -39,7 +39,7 @@ from onnxprune.watching import Scene, look
 
 __all__ = ["Sensitivity", "with_readers"]
 
-ROOM = 256 << 20  # bytes of sums and activations at once
+ROOM = 64 << 20  # bytes of sums and activations at once
 PROBE = 0.5  # the share of a family that is removed to measure the loss
 TINY = 1e-9
 
@@ -106,9 +106,10 @@ def with_readers(model: Model, ctx: Context, wanted: Sequence[Wanted]) -> Iterat
         yield _each(((by_group[key], views[key]) for key in keys), sums)
 
 
-def _each(parts: Iterable[tuple[Sequence[Wanted], Sequence[Linear]]], sums: Mapping[str, Moments]) -> Iterator[Read]:
+def _each(parts: Iterable[tuple[Sequence[Wanted], Sequence[Linear]]], sums: dict[str, Moments]) -> Iterator[Read]:
+    """What was made a reader of is let go."""
     for part, views in parts:
-        readers = [r for v in views for r in readings(v, part[0][0].group, sums[v.node.name])]
+        readers = [r for v in views for r in readings(v, part[0][0].group, sums.pop(v.node.name))]
         yield from ((family, atoms, readers) for family, atoms in part)
 
 

@@ -125,7 +125,7 @@ class _Surgeon:
     def __init__(self, atoms: Array, reader: Reader) -> None:
         place = {atom: index for index, atom in enumerate(atoms.tolist())}
         self.where = np.array([place.get(atom, -1) for atom in reader.atoms.tolist()])
-        self.inverse, self.gram = np.linalg.inv(reader.damped), reader.gram
+        self.inverse, self.gram = np.linalg.inv(reader.damped()), reader.gram
         self.count, self.signal = len(atoms), reader.signal
         self._begin()
 
