@@ -8,23 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from itertools import count
-from math import prod
-from typing import Any
-
-import numpy as np
 
 from onnxprune.calibrate import Calibration
-from onnxprune.data.columns import Spool, Stored
+from onnxprune.data.columns import Spool, Stored, Track
 from onnxprune.model import Model
 from onnxprune.node import Array, Node, Tensor
 from onnxprune.runtime import Session
 from onnxprune.taps import part_of, tapped
 
 __all__ = ["Stepwise", "lasting"]
-
-FIRST = np.zeros(1, np.int64)
 
 
 class Stepwise:
@@ -54,34 +48,12 @@ class Stepwise:
         fresh, asked = sorted(kept - held.keys()), [name for name in names if name not in part.reads]
         session = tapped(model, [*asked, *fresh], given=held) if part.nodes else None
         with ExitStack() as stack:
-            tracks = {name: _Track(stack.enter_context(Spool())) for name in fresh}
+            tracks = {name: Track(stack.enter_context(Spool())) for name in fresh}
             constants = {t.name: t.value() for t in map(model.tensor, names) if t.constant}
             given = {name: held[name] for name in held if name in part.reads}
             step = _Step(names, constants, given, session, tracks)
             yield from map(step, count(), self._data.batches(self._batch))  # a loop would hold on to its batch
             self._boundary = {name: tracks[name].arrays() if name in tracks else held[name] for name in sorted(kept)}
-
-
-@dataclass(frozen=True, eq=False)
-class _Track:
-    """A tensor on its way to a file, an array for every batch, each of its own shape."""
-
-    spool: Spool
-    layouts: list[tuple[tuple[int, ...], np.dtype[Any]]] = field(default_factory=list)
-
-    def add(self, array: Array) -> None:
-        self.layouts.append((array.shape, array.dtype))
-        self.spool.add(array)
-
-    def arrays(self) -> list[Stored]:
-        """Every array as a column of one sample."""
-        sizes = [prod(shape) * dtype.itemsize for shape, dtype in self.layouts]
-        whole = self.spool.column((sum(sizes),), np.dtype(np.uint8))
-        starts = np.cumsum([0, *sizes]).tolist()
-        return [
-            replace(whole, shape=(1, *shape), dtype=dtype, offset=start)
-            for (shape, dtype), start in zip(self.layouts, starts, strict=False)
-        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +64,10 @@ class _Step:
     constants: Mapping[str, Array]
     given: Mapping[str, list[Stored]]
     session: Session | None
-    tracks: Mapping[str, _Track]
+    tracks: Mapping[str, Track]
 
     def __call__(self, number: int, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        read = {name: arrays[number][FIRST][0, ...] for name, arrays in self.given.items()}
+        read = {name: arrays[number].whole() for name, arrays in self.given.items()}
         known = {**self.constants, **feeds, **read}
         if self.session is not None:
             known |= zip(self.session.outputs, self.session(known), strict=True)

@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import IO, Any, Protocol
 
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from onnxprune.errors import UsageError
 from onnxprune.node import Array
 
-__all__ = ["Column", "File", "Indices", "Spool", "Stored", "chunks"]
+__all__ = ["Column", "File", "Indices", "Spool", "Stored", "Track", "chunks"]
 
 Indices = npt.NDArray[np.int64]
 
@@ -99,6 +99,10 @@ class Stored:
     dtype: np.dtype[Any]
     offset: int = 0
 
+    def whole(self) -> Array:
+        """A column of one sample: that sample."""
+        return self[np.zeros(1, np.int64)][0, ...]
+
     def __getitem__(self, samples: Indices, /) -> Array:
         """The chosen samples, read from the file."""
         result = np.empty((len(samples), *self.shape[1:]), self.dtype)
@@ -144,6 +148,29 @@ class Spool:
         except OSError as error:
             raise _no_room(error) from error
         return Stored(File(self._stream), shape, dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """Arrays on their way to a file, each of its own shape."""
+
+    spool: Spool
+    layouts: list[tuple[tuple[int, ...], np.dtype[Any]]] = field(default_factory=list)
+
+    def add(self, array: Array) -> None:
+        """Append an array."""
+        self.layouts.append((array.shape, array.dtype))
+        self.spool.add(array)
+
+    def arrays(self) -> list[Stored]:
+        """Every array as a column of one sample."""
+        sizes = [prod(shape) * dtype.itemsize for shape, dtype in self.layouts]
+        whole = self.spool.column((sum(sizes),), np.dtype(np.uint8))
+        starts = np.cumsum([0, *sizes]).tolist()
+        return [
+            replace(whole, shape=(1, *shape), dtype=dtype, offset=start)
+            for (shape, dtype), start in zip(self.layouts, starts, strict=False)
+        ]
 
 
 def _folder() -> str | None:
