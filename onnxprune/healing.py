@@ -2,8 +2,8 @@
 
 Each Conv, Gemm or MatMul behind a cut gets the weights W (``ridge``) with which W·x comes nearest to what it made, with
 x from the compressed network, healed up to here, and y from the original (asymmetric reconstruction: He et al. 2017).
-The sums are taken over the fit part of the calibration data; λ, and whether the layer changes at all, is decided by
-the error on the check part.
+λ, and whether the layer changes at all, is decided by the error on the check part of the calibration data of weights
+that were fitted to the fit part; the weights that stay are fitted to both.
 """
 
 from __future__ import annotations
@@ -12,32 +12,27 @@ import json
 import math
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
+from onnxprune.aims import Aim, waves
 from onnxprune.axes.linear import Linear, bias_of, linear, own_bias, put_bias, reads
 from onnxprune.calibrate import Calibration
 from onnxprune.errors import PassError
 from onnxprune.evaluate import compare_each
+from onnxprune.finite import first_not_finite
+from onnxprune.loss import losses
 from onnxprune.model import Model
 from onnxprune.moments import Moments, Target, moments, width
-from onnxprune.node import Array, Axis, Node
-from onnxprune.passes import Analysis, Context
+from onnxprune.node import Array, Axis
+from onnxprune.passes import Analysis, Context, Repair
 from onnxprune.ridge import Healed, refitted
 from onnxprune.stepwise import Stepwise
 
-__all__ = ["Aim", "Wave", "heal", "obstacle", "refit", "store", "unbiased"]
+__all__ = ["Healing", "Wave", "heal", "obstacle", "refit", "store", "unbiased"]
 
+FIGURES = ("before", "after", "ridge", "steps", "rows", "unknowns")
 WIDEST = 6000  # columns: H and its factor then take half a gigabyte
-
-
-class Aim(NamedTuple):
-    """What a node is to make, by name: a tensor of the original, less what another of the network is by now."""
-
-    node: str
-    tensor: str
-    other: str | None = None
 
 
 class Runs:
@@ -45,11 +40,11 @@ class Runs:
 
     def __init__(self, data: Calibration) -> None:
         """Begin with the graph inputs."""
-        self._parts = [(part, Stepwise(part), Stepwise(part)) for part in data.split()]
+        self._parts = [(part, Stepwise(part), Stepwise(part)) for part in dict.fromkeys(data.split())]
 
     def moments(
         self, model: Model, original: Model, aims: Sequence[Aim], later: Sequence[Aim], seed: int
-    ) -> list[list[Moments]]:
+    ) -> list[tuple[Moments, Moments]]:
         """The sums for each aim, over the fit part and over the check part; ``later`` are the aims still to come."""
         targets, rest = _targets(model, aims), _targets(model, later)
         found = []
@@ -57,12 +52,12 @@ class Runs:
             xs = ours.batches(model, _given(targets), _given(rest))
             ys = theirs.batches(original, [t.tensor for t in targets], [t.tensor for t in rest])
             found.append(moments(model, targets, xs, ys, part.count, seed + number))
-        return [list(pair) for pair in zip(*found, strict=True)]
+        return [(parts[0], parts[-1]) for parts in zip(*found, strict=True)]  # a lone part is both
 
 
 def _targets(model: Model, aims: Iterable[Aim]) -> list[Target]:
     found = ((aim, linear(model.node(aim.node))) for aim in aims)
-    return [Target(view, aim.tensor, aim.other) for aim, view in found if view is not None]
+    return [Target(view, *aim[1:]) for aim, view in found if view is not None]
 
 
 def _given(targets: Iterable[Target]) -> list[str]:
@@ -73,14 +68,16 @@ def _given(targets: Iterable[Target]) -> list[str]:
 class Wave(Analysis[Mapping[str, Healed]]):
     """What least squares makes of nodes that share runs, in the network that the waves before made; kept on disk.
 
+    If they are to be ``matched``, outputs also get the means and variances that they had in the original.
     ``runs`` have come as far as those waves, and go on for the nodes ``later``.
     """
 
     aims: tuple[Aim, ...]
+    matched: bool = False
     later: tuple[Aim, ...] = field(default=(), compare=False, repr=False)
     runs: Runs | None = field(default=None, compare=False, repr=False)
     uses = ("original", "calibration", "seed")
-    revision = 2
+    revision = 3
 
     def compute(self, model: Model, ctx: Context) -> Mapping[str, Healed]:
         """Fit on one part of the data, choose on the other."""
@@ -89,12 +86,16 @@ class Wave(Analysis[Mapping[str, Healed]]):
         runs = self.runs or Runs(ctx.calibration)
         sums = runs.moments(model, ctx.original, self.aims, self.later, ctx.seed)
         views = (target.view for target in _targets(model, self.aims))
-        return {view.node.name: refitted(view, *pair) for view, pair in zip(views, sums, strict=True)}
+        found = (
+            (view, refitted(view, fit, check, self.matched)) for view, (fit, check) in zip(views, sums, strict=True)
+        )
+        return {view.node.name: layer for view, layer in found}
 
     def pack(self, result: Mapping[str, Healed]) -> dict[str, Array]:
         """As named arrays: errors in the order of the names, weights and biases by number."""
         packed = {"names": np.array(json.dumps(list(result)))}
-        packed["errors"] = np.array([(layer.before, layer.after) for layer in result.values()]).reshape(-1, 2)
+        figures = [[getattr(layer, name) for name in FIGURES] for layer in result.values()]
+        packed["figures"] = np.array(figures, np.float64).reshape(-1, len(FIGURES))
         for kind in ("weight", "bias"):
             values = enumerate(getattr(layer, kind) for layer in result.values())
             packed |= {f"{kind}{number}": value for number, value in values if value is not None}
@@ -102,47 +103,86 @@ class Wave(Analysis[Mapping[str, Healed]]):
 
     def unpack(self, arrays: Mapping[str, Array]) -> Mapping[str, Healed]:
         """From named arrays."""
-        rows = enumerate(zip(json.loads(str(arrays["names"])), arrays["errors"].tolist(), strict=True))
+        rows = enumerate(zip(json.loads(str(arrays["names"])), arrays["figures"].tolist(), strict=True))
         return {
-            name: Healed(before, after, arrays.get(f"weight{number}"), arrays.get(f"bias{number}"))
-            for number, (name, (before, after)) in rows
+            name: Healed(before, after, arrays.get(f"weight{n}"), arrays.get(f"bias{n}"), ridge, *map(int, counts))
+            for n, (name, (before, after, ridge, *counts)) in rows
         }
 
 
-def heal(model: Model, ctx: Context, cut: Iterable[Axis]) -> str:
-    """Refit every operator behind one of the axes ``cut``; the note that goes into the report.
+@dataclass(frozen=True)
+class Healing:
+    """What was done: a note in one line, and the layers that have other weights now."""
+
+    note: str
+    repairs: tuple[Repair, ...] = ()
+
+
+def heal(model: Model, ctx: Context, cut: Iterable[Axis], *, full: bool = False) -> Healing:
+    """Refit every operator behind one of the axes ``cut``.
 
     What cannot be refitted is skipped with the reason. Nothing is changed where the healed network's outputs are no
-    nearer to the original's on the check part. Without calibration data there is nothing to heal with.
+    nearer to the original's on the check part. Without calibration data there is nothing to heal with. In ``full``,
+    the means and variances of what layers make are those of the original too, if that lowers the network's loss.
     """
     nodes = _healable(model, ctx.original, set(cut))
     if not nodes or ctx.calibration is None:
-        return "nothing to heal"
-    found = refit(model, nodes, ctx)
-    for name in (name for name, layer in found.items() if math.isnan(layer.before)):
-        model.skip(name, "not healed: what it reads or makes is not finite on the calibration data")
-    healed, (fit, check) = model.copy(), ctx.calibration.split()
-    store(healed, found)
+        return Healing("nothing to heal")
+    found, (fit, check) = refit(model, nodes, ctx), ctx.calibration.split()
+    if unsound := [name for name, layer in found.items() if math.isnan(layer.before)]:
+        why = f"not healed: what it reads or makes is not finite on the calibration data{_blamed(model, ctx)}"
+        for name in unsound:
+            model.skip(name, why)
+    healed, remark = _with(model, found), _wanting(found, ctx.calibration.count)
+    remark += ", chosen on the very samples they were fitted to" if fit.fingerprint() == check.fingerprint() else ""
+    if full:
+        other = refit(model, nodes, ctx, matched=True)
+        one, two = losses(ctx.original, [healed, _with(model, other)], check)
+        verdict = "kept" if two < one else "refused"
+        remark += f"; means and variances of the original {verdict}: loss {one:.3g} → {two:.3g}"
+        found, healed = (other, _with(model, other)) if two < one else (found, healed)
     before, after = _qualities(ctx.original, (model, healed), check)
-    held_out = "" if fit.fingerprint() != check.fingerprint() else " on the very samples it was fitted to"
     if math.isinf(before):
-        return "nothing to heal: the outputs are the same"
+        return Healing("nothing to heal: the outputs are the same")
     if not after > before:
-        return f"healing refused: outputs {before:.1f} → {after:.1f} dB{held_out}"
+        return Healing(f"healing refused: outputs {before:.1f} → {after:.1f} dB")
     store(model, found)
-    count = sum(layer.weight is not None for layer in found.values())
-    return f"healed {count} of {len(nodes)} layers, outputs {before:.1f} → {after:.1f} dB{held_out}"
+    changed = {name: layer for name, layer in found.items() if layer.weight is not None}
+    repairs = tuple(Repair(name, layer.how, layer.before, layer.after) for name, layer in changed.items())
+    note = f"healed {len(changed)} of {len(nodes)} layers, outputs {before:.1f} → {after:.1f} dB"
+    return Healing(note + remark, repairs)
 
 
-def refit(model: Model, nodes: Collection[str], ctx: Context) -> Mapping[str, Healed]:
+def _with(model: Model, found: Mapping[str, Healed]) -> Model:
+    result = model.copy()
+    store(result, found)
+    return result
+
+
+def _wanting(found: Mapping[str, Healed], samples: int) -> str:
+    """What to say of layers that have more unknowns than there are rows to fit them to."""
+    short = {name: layer for name, layer in found.items() if 0 < layer.rows < layer.unknowns}
+    if not short:
+        return ""
+    wanted = max(math.ceil(samples * layer.unknowns / layer.rows) for layer in short.values())
+    return f"; {len(short)} layers have more unknowns than rows: give about {wanted:,} samples instead of {samples:,}"
+
+
+def _blamed(model: Model, ctx: Context) -> str:
+    """Who made the first value that is not finite."""
+    place = None if ctx.calibration is None else first_not_finite(model, ctx.calibration)
+    return "" if place is None else f": '{place[0].name}' ({place[0].kind}) makes the first such value, in '{place[1]}'"
+
+
+def refit(model: Model, nodes: Collection[str], ctx: Context, *, matched: bool = False) -> Mapping[str, Healed]:
     """What least squares makes of the nodes; a run that was killed goes on with the wave that it was at."""
     work, found = model.copy(), dict[str, Healed]()
     with ctx.progress.task("healing", len(nodes)) as step:
-        waves = _waves(model, ctx.original, nodes)
+        parts = waves(model, ctx.original, nodes)
         runs = None if ctx.calibration is None else Runs(ctx.calibration)
-        for number, wave in enumerate(waves):
-            later = tuple(aim for after in waves[number + 1 :] for aim in after)
-            found |= (healed := work.get(Wave(tuple(wave), later, runs), ctx))
+        for number, wave in enumerate(parts):
+            later = tuple(aim for after in parts[number + 1 :] for aim in after)
+            found |= (healed := work.get(Wave(tuple(wave), matched, later, runs), ctx))
             store(work, healed)
             step(len(wave))
     return found
@@ -195,39 +235,6 @@ def obstacle(model: Model, original: Model, view: Linear) -> str | None:
     if view.bias is not None and bias_of(view) is None:
         return f"its bias '{view.bias.name}' is no constant of one value per channel"
     return None
-
-
-def _waves(model: Model, original: Model, nodes: Collection[str]) -> list[list[Aim]]:
-    """The nodes by the number of them that lie before each, with what each is to make."""
-    depths, behind = _depths(model, nodes)
-    waves: dict[int, list[Aim]] = {}
-    for node in (model.node(name) for name in nodes):
-        waves.setdefault(depths[node.name], []).append(_aim(model, original, node, depths[node.name], behind))
-    return [waves[depth] for depth in sorted(waves)]
-
-
-def _depths(model: Model, nodes: Collection[str]) -> tuple[dict[str, int], dict[str, int]]:
-    """How many of the nodes lie one behind the other before each of them, and before every tensor."""
-    depths, behind, wanted = dict[str, int](), dict[str, int](), set(nodes)
-    for node in model.nodes:
-        depth = max((behind.get(t.name, 0) for t in (*node.inputs, *node.captures) if t is not None), default=0)
-        if node.name in wanted:
-            depths[node.name] = depth
-            depth += 1
-        behind.update((t.name, depth) for t in node.outputs if t is not None)
-    return depths, behind
-
-
-def _aim(model: Model, original: Model, node: Node, depth: int, behind: Mapping[str, int]) -> Aim:
-    """The node's own output, or the sum that it is a summand of, once all is healed that makes the other summand."""
-    y, readers = node.y(), model.consumers(node.y().name)
-    if len(readers) != 1 or readers[0].op != "Add" or readers[0].domain or model.is_output(y.name):
-        return Aim(node.name, y.name)
-    total, others = readers[0].y(), [t for t in readers[0].inputs if t is not None and t.name != y.name]
-    if len(others) != 1 or others[0].fixed or others[0].shape != y.shape or original.tensor(total.name).shape is None:
-        return Aim(node.name, y.name)
-    healed = behind.get(others[0].name, 0) <= depth
-    return Aim(node.name, total.name, others[0].name) if healed else Aim(node.name, y.name)
 
 
 def store(model: Model, found: Mapping[str, Healed]) -> None:

@@ -21,7 +21,7 @@ from onnxprune.errors import ModelError, OnnxPruneError, PassContractError, Pass
 from onnxprune.feeds import trial
 from onnxprune.model import Model
 from onnxprune.options import to_table
-from onnxprune.passes import Analysis, Changed, Context, Outcome, Pass, Unchanged
+from onnxprune.passes import Analysis, Changed, Context, Outcome, Pass, Repair, Unchanged
 from onnxprune.runtime import Session
 
 __all__ = ["Gate", "PassManager", "PassRecord", "Skip"]
@@ -70,6 +70,7 @@ class PassRecord:
     after: Totals
     skipped: tuple[Skip, ...] = ()
     missed: tuple[str, ...] = ()
+    repairs: tuple[Repair, ...] = ()
     undone: str | None = None
 
 
@@ -190,6 +191,7 @@ def _run(each: Pass, model: Model, ctx: Context, witness: _Witness | None) -> Pa
         after=after,
         skipped=tuple(Skip.of(*place, reason) for place, reason in model.skipped.items()),
         missed=outcome.missed,
+        repairs=outcome.repairs if isinstance(outcome, Changed) else (),
     )
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 
 from onnxprune.axes.linear import Linear
+from onnxprune.clipped import Clipped, Limits, Recorder
+from onnxprune.data.columns import Spool
 from onnxprune.errors import PassError
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
@@ -27,34 +30,61 @@ ROWS_PER_COLUMN = 10
 
 @dataclass(eq=False)
 class Moments:
-    """Sums over rows (x, 1) and y, per group of the layer: Σ x·xᵀ, Σ y·xᵀ, Σ ‖y‖², and how often x was 0."""
+    """Sums over rows (x, 1) and y, per group of the layer: Σ x·xᵀ, Σ y·xᵀ, Σ y², and how often x was 0.
+
+    Where y goes on to an operator that clips, ``rows`` are what the sums were taken of.
+    """
 
     h: Array | float = 0.0  # [groups, columns + 1, columns + 1]
     g: Array | float = 0.0  # [groups, outputs, columns + 1]
-    energy: float = 0.0
+    squares: Array | float = 0.0  # [groups, outputs]
     zeros: Array | float = 0.0  # [groups, columns]
+    rows: Clipped | None = None
+
+    def __iadd__(self, other: Moments) -> Moments:
+        """Count the rows of the other too."""
+        self.rows = None if self.rows is None or other.rows is None else self.rows + other.rows
+        self.h, self.g = _added(self.h, other.h), _added(self.g, other.g)
+        self.squares, self.zeros = self.squares + other.squares, self.zeros + other.zeros
+        return self
+
+    @property
+    def count(self) -> int:
+        """The number of rows."""
+        return int(np.asarray(self.h)[0, -1, -1])
 
     def add(self, rows: Rows) -> None:
         """Count some rows more."""
-        x = np.concatenate([rows.x, np.ones((*rows.x.shape[:2], 1))], axis=2)
+        x = rows.augmented
         with np.errstate(all="ignore"):  # what is not finite shows in the sums
             self.h = _added(self.h, x.swapaxes(1, 2) @ x)
             self.g = _added(self.g, rows.y.swapaxes(1, 2) @ x)
-            self.energy += float(np.sum(rows.y**2))
+            self.squares = self.squares + np.sum(rows.y**2, axis=1)
             self.zeros = self.zeros + np.sum(rows.x == 0, axis=1)
+
+    @property
+    def energy(self) -> float:
+        """Σ ‖y‖²."""
+        return float(np.sum(self.squares))
 
     @property
     def finite(self) -> bool:
         """Whether all rows were."""
         return bool(np.isfinite(self.h).all() and np.isfinite(self.g).all() and math.isfinite(self.energy))
 
+    def missing(self, weights: Array) -> Array:
+        """Σ (y − W·x)·xᵀ, [groups, outputs, columns + 1]."""
+        return np.asarray(self.g - weights @ self.h)
+
     def error(self, weights: Array) -> float:
-        """Σ ‖y − W·x‖² as a share of Σ ‖y‖², with W [groups, outputs, columns + 1]."""
+        """Σ ‖y − W·x‖² as a share of Σ ‖y‖², with W [groups, outputs, columns + 1]; of what is not clipped."""
+        if self.rows is not None:
+            return self.rows.error(weights)
         loss = np.sum((weights @ self.h) * weights) - 2 * np.sum(weights * self.g) + self.energy
         return max(float(loss), 0.0) / (self.energy or 1.0)
 
 
-def _added(total: Array | float, more: Array) -> Array:
+def _added(total: Array | float, more: Array | float) -> Array | float:
     """The sum, in the place of one of both: these matrices are the largest that there are."""
     more += total
     return more
@@ -65,12 +95,13 @@ class Target:
     """What a layer is to make: the original's tensor ``tensor``, less the present value of ``other`` if there is one.
 
     Where a layer's output is added to another branch, the sum is what counts: the layer makes up for what the other
-    branch lacks (He et al. 2017, for residual networks).
+    branch lacks (He et al. 2017, for residual networks). ``limits`` are those of an operator that clips it next.
     """
 
     view: Linear
     tensor: str
     other: str | None = None
+    limits: Limits | None = None
 
 
 Batches = Iterable[Mapping[str, Array]]
@@ -86,12 +117,31 @@ def moments(
     sums = [Moments() for _ in targets]
     draws = [np.random.default_rng(seed) for _ in targets]
     kept = [_kept(model, t) for t in targets]
-    for given, wanted in zip(xs, ys, strict=True):
-        for target, slots, total, draw in zip(targets, kept, sums, draws, strict=True):
-            view, y = target.view, np.take(wanted[target.tensor], slots, target.view.y_channel)
-            y = y if target.other is None else y - given[target.other]
-            total.add(rows_of(view, given[view.x.name], y, _limit(view, samples), draw))
+    with ExitStack() as stack:
+        recorders = [None if t.limits is None else Recorder(t.limits, stack.enter_context(Spool())) for t in targets]
+        for given, wanted in zip(xs, ys, strict=True):
+            for target, slots, total, recorder, draw in zip(targets, kept, sums, recorders, draws, strict=True):
+                y = np.take(wanted[target.tensor], slots, target.view.y_channel)
+                rows, other = _rows(target, given, y, samples, draw)
+                total.add(rows)
+                if recorder is not None:
+                    recorder.add(rows, other)
+        for total, recorder in zip(sums, recorders, strict=True):
+            total.rows = None if recorder is None else recorder.rows()
     return sums
+
+
+def _rows(
+    target: Target, given: Mapping[str, Array], y: Array, samples: int, draw: np.random.Generator
+) -> tuple[Rows, Array | None]:
+    """Rows of a batch, and what the other branch adds to each y, which is not in it."""
+    view, limit = target.view, _limit(target.view, samples)
+    if target.other is None:
+        return rows_of(view, given[view.x.name], y, limit, draw), None
+    other, channel = given[target.other], view.y_channel % y.ndim
+    both = np.stack([y - other, other], axis=channel + 1)  # side by side, and so in the same group
+    rows = rows_of(view, given[view.x.name], both.reshape(*y.shape[:channel], -1, *y.shape[channel + 1 :]), limit, draw)
+    return Rows(rows.x, rows.y[..., ::2]), rows.y[..., 1::2]
 
 
 def read(

@@ -23,17 +23,34 @@ if TYPE_CHECKING:
     from onnxprune.progress import Progress
     from onnxprune.timing.clock import Clock
 
-__all__ = ["Analysis", "Changed", "Context", "Outcome", "Pass", "Unchanged"]
+__all__ = ["Analysis", "Changed", "Context", "Outcome", "Pass", "Repair", "Unchanged"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Repair:
+    """What was done to make one layer do again what it did in the original.
+
+    ``before`` and ``after`` are its relative squared errors, on samples that it was not fitted to when they were taken.
+    """
+
+    where: str
+    how: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
 class Changed:
-    """The model was changed; ``note`` says how, in one line, ``missed`` which goals were out of reach, and why."""
+    """The model was changed; ``note`` says how, in one line, ``missed`` which goals were out of reach, and why.
+
+    ``repairs`` are the layers that were given other weights to make up for it.
+    """
 
     note: str
     missed: tuple[str, ...] = ()
+    repairs: tuple[Repair, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,11 @@ class Rows:
     x: Array
     y: Array
 
+    @property
+    def augmented(self) -> Array:
+        """x, and a last column of ones: [groups, rows, columns + 1]."""
+        return np.concatenate([self.x, np.ones((*self.x.shape[:2], 1))], axis=2)
+
 
 def rows_of(view: Linear, x: Array, y: Array | None, limit: int, rng: np.random.Generator) -> Rows:
     """At most ``limit`` random rows per sample of the batch ``x``, with the wanted outputs ``y`` of the same positions.

@@ -1,8 +1,12 @@
 """The weights of one layer by least squares, kept near to what they were.
 
-With H = Σ x·xᵀ and G = Σ y·xᵀ over rows (x, 1), the weights W (bias included) that minimise
+With H = Σ x·xᵀ over rows (x, 1), the weights W (bias included) that minimise
 
-    Σ ‖y − W·x‖² + λ·‖W − W₀‖²        are        W = W₀ + (G − W₀·H)·(H + λ·I)⁻¹
+    Σ ‖y − W·x‖² + λ·‖W − W₀‖²        are        W = W₀ + (Σ (y − W₀·x)·xᵀ)·(H + λ·D)⁻¹
+
+with D = I but for the bias, which is free: what a channel that is constant adds goes into it, whatever λ. Where y goes
+on to an operator that clips, such steps are repeated towards what is not clipped (``clipped``). λ is chosen on the
+check part, with weights of the fit part; the weights that stay are then those of both.
 """
 
 from __future__ import annotations
@@ -24,40 +28,86 @@ __all__ = ["RIDGES", "Healed", "matrix", "refitted", "tensors"]
 log = logging.getLogger(__name__)
 
 RIDGES = (1e-6, 1e-4, 1e-2, 1.0)  # λ as a share of the mean diagonal of H
+STEPS = 8  # after which the error hardly falls
+TINY = 1e-12
+STRETCH = 2.0  # at most: what hardly varies is not blown up
 
 
 @dataclass(frozen=True, eq=False)
 class Healed:
-    """One layer: its relative error on the check part before and after, and new weights where they are better."""
+    """One layer: its relative error on the check part before and after, and new weights where they are better.
+
+    ``ridge`` is λ as a share of the mean diagonal of H, ``steps`` how many were taken towards what is not clipped,
+    ``rows`` and ``unknowns`` (of one output) how many there were to fit to, and to find.
+    """
 
     before: float
     after: float
     weight: Array | None = field(default=None, repr=False)
     bias: Array | None = field(default=None, repr=False)
+    ridge: float = 0.0
+    steps: int = 0
+    rows: int = 0
+    unknowns: int = 0
+
+    @property
+    def how(self) -> str:
+        """How the weights were found."""
+        towards = f", {self.steps} steps towards what is not clipped" if self.steps else ""
+        return f"least squares on {self.rows} rows, λ = {self.ridge:g} of the mean diagonal{towards}"
 
 
-def refitted(view: Linear, fit: Moments, check: Moments) -> Healed:
-    """The best on the check part of the present weights and those of every ridge."""
-    start = matrix(view)
+def refitted(view: Linear, fit: Moments, check: Moments, matched: bool = False) -> Healed:
+    """The best on the check part of the present weights and those of every ridge, then fitted to both parts.
+
+    If they are to be ``matched``, what the layer makes then gets the mean and the variance that it is to have. ``fit``
+    holds the sums over both parts afterwards.
+    """
+    start, biased = matrix(view), view.node.op != "MatMul"
     if not (fit.finite and check.finite):
         return Healed(math.nan, math.nan)
-    offers = [start, *(_ridge(start, fit, share, view.node.op != "MatMul") for share in RIDGES)]
-    errors = [check.error(weights) for weights in offers]
-    best = int(np.argmin(errors))
-    weight, bias = tensors(view, offers[best])
-    log.info("%s: relative error %.4f → %.4f", view.node.name, errors[0], errors[best])
-    if not best or not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        return Healed(errors[0], errors[0])
-    return Healed(errors[0], errors[best], weight, None if view.node.op == "MatMul" else bias)
+    before = check.error(start)
+    after, ridge, steps = min((check.error(_fitted(start, fit, share, 0, biased)), share, 0) for share in RIDGES)
+    if fit.rows is not None and (bent := check.error(_fitted(start, fit, ridge, STEPS, biased))) < after:
+        after, steps = bent, STEPS
+    log.info("%s: relative error %.4f → %.4f", view.node.name, before, min(before, after))
+    if fit is not check:
+        fit += check
+    sizes = fit.count, start.shape[2] - (not biased)
+    if not (after < before or matched):
+        return Healed(before, before, None, None, 0.0, 0, *sizes)
+    found = _fitted(start, fit, ridge, steps, biased) if after < before else start
+    weight, bias = tensors(view, _matched(found, fit) if matched and biased else found)
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        return Healed(before, before, None, None, 0.0, 0, *sizes)
+    return Healed(before, min(before, after), weight, bias if biased else None, ridge, steps, *sizes)
 
 
-def _ridge(start: Array, fit: Moments, share: float, biased: bool) -> Array:
-    """W₀ + (G − W₀·H)·(H + λ·I)⁻¹ for every group; an operator without bias keeps its last column 0."""
+def _matched(weights: Array, sums: Moments) -> Array:
+    """The weights with which every output has the mean and variance of y: W·σ/σ̂, and a bias that makes up for it."""
+    count, h, g = sums.count, np.asarray(sums.h), np.asarray(sums.g)
+    made, wanted = (weights @ h[:, :, -1:])[..., 0] / count, g[..., -1] / count
+    spread = np.maximum(np.sum((weights @ h) * weights, axis=2) / count - made**2, 0)
+    spread_wanted = np.maximum(np.asarray(sums.squares) / count - wanted**2, 0)
+    with np.errstate(all="ignore"):
+        scale = np.sqrt(spread_wanted / spread)
+    scale = np.where(np.isfinite(scale), np.clip(scale, 1 / STRETCH, STRETCH), 1.0)
+    result = weights * scale[..., None]
+    result[..., -1] += wanted - scale * made
+    return result
+
+
+def _fitted(start: Array, sums: Moments, share: float, steps: int, biased: bool) -> Array:
+    """Ridge regression, and from there some steps towards what is not clipped; without bias the last column stays 0."""
     size = start.shape[2] if biased else start.shape[2] - 1
-    h, g = np.asarray(fit.h)[:, :size, :size], np.asarray(fit.g)[:, :, :size]
-    ridge, result = share * np.trace(h, axis1=1, axis2=2) / size, start.copy()
-    missing = (g - start[:, :, :size] @ h).swapaxes(1, 2)
-    result[:, :, :size] += solved(h, missing, np.where(ridge == 0, 1.0, ridge)).swapaxes(1, 2)
+    h = np.array(sums.h)[:, :size, :size]
+    free = np.arange(start.shape[2] - 1)
+    ridge = share * np.einsum("gii->g", h[:, free][:, :, free]) / max(len(free), 1)
+    ridge = np.where(ridge == 0, 1.0, ridge)
+    h[:, free, free] += ridge[:, None]
+    result = start.copy()
+    for missing in (sums.missing, *[sums.rows.missing for _ in range(steps) if sums.rows is not None]):
+        result[:, :, :size] += solved(h, missing(result)[:, :, :size].swapaxes(1, 2), TINY * ridge).swapaxes(1, 2)
     return result
 
 

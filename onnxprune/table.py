@@ -29,6 +29,7 @@ def render(report: Report, console: Console, *, verbose: bool = False) -> None:
         *([table] for table in tables if table.row_count),
         _fidelity(report),
         _skipped(report, verbose),
+        _repairs(report) if verbose else (),
         _missed(report),
     )
     for block in filter(None, map(list, blocks)):
@@ -151,6 +152,14 @@ def _skipped(report: Report, verbose: bool) -> Iterator[Text]:
     shown = places if verbose else places[:FEW]
     yield Text(f"Places left as they are: {len(places)}{' (-v shows all)' if len(shown) < len(places) else ''}")
     yield from (Text(f"  {name}: {skip.where}: {skip.why}", "dim") for name, skip in shown)
+
+
+def _repairs(report: Report) -> Iterator[Text]:
+    found = [(each.name, repair) for each in report.passes for repair in each.repairs]
+    if found:
+        yield Text("Layers with other weights, and their relative errors on samples that they were not fitted to:")
+    for name, each in found:
+        yield Text(f"  {name}: {each.where}: {each.before:.4f} → {each.after:.4f} ({each.how})", "dim")
 
 
 def _missed(report: Report) -> Iterator[Text]:

@@ -31,7 +31,7 @@ from onnxprune.importance.needs import refusal
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.options import Amount, Share, option
-from onnxprune.passes import Analysis, Changed, Context, Outcome, Unchanged
+from onnxprune.passes import Analysis, Changed, Context, Outcome, Repair, Unchanged
 from onnxprune.plan import Candidate, Plan
 from onnxprune.remarks import approximated, skip_others
 from onnxprune.replay import doomed_by
@@ -72,7 +72,9 @@ class PruneChannels:
     importance: Annotated[str, ("auto", *CRITERIA)] = option(
         "auto", "which channels go first; auto: obs where there is calibration data, else l2"
     )
-    heal: Literal["auto", "ls", "none"] = option("auto", "least-squares healing; auto: where there is calibration data")
+    heal: Literal["auto", "full", "ls", "none"] = option(
+        "auto", "refit layers by least squares; full: and their means and variances; auto: ls where there is --calib"
+    )
     spec: Path | None = option(None, "a prune.json to obey; align, min and importance then have no say")
     approximate: Literal["auto", "yes", "no"] = option(
         "auto", "cut where that changes more than the channels removed; auto: where healing makes up for it"
@@ -107,8 +109,8 @@ class PruneChannels:
 
     def run(self, model: Model, ctx: Context) -> Outcome:
         """Plan, cut, heal."""
-        if self.heal == "ls" and ctx.calibration is None:
-            raise UsageError("pass 'prune': heal=ls needs calibration data: give --calib")
+        if self.heal in ("ls", "full") and ctx.calibration is None:
+            raise UsageError(f"pass 'prune': heal={self.heal} needs calibration data: give --calib")
         spec, start = None if self.spec is None else read(self.spec, ctx.original), self._time(model, ctx)
         kept, met = _kept(model, self.keep), bool(self.goals()) and not self._missed(model, ctx, start)
         copies = part(model)
@@ -121,11 +123,13 @@ class PruneChannels:
         if not doomed:
             return Unchanged(note, self._missed(model, ctx, start))
         note += f"; constants that were shared take {added} bytes more" if added > 0 else ""
+        repairs: tuple[Repair, ...] = ()
         if self.heal != "none":
-            note = f"{note}; {heal(model, ctx, doomed)}"
+            healing = heal(model, ctx, doomed, full=self.heal == "full")
+            note, repairs = f"{note}; {healing.note}", healing.repairs
         model.sweep()  # sizes and biases that were replaced
         end = self._time(model, ctx)
-        return Changed(note + self._told(end), self._missed(model, ctx, end, TOLERANCE))
+        return Changed(note + self._told(end), self._missed(model, ctx, end, TOLERANCE), repairs)
 
     def _time(self, model: Model, ctx: Context) -> Beside | None:
         """How long the model takes, where that is asked for."""

@@ -12,10 +12,13 @@ from nets import NETS, OPSETS
 from oracle import net, run
 from prunes import IMAGE, calibrated, quarter, redundant, samples, sqnr, unseen, views
 
-from onnxprune import healing
+from onnxprune import healing, ridge
+from onnxprune.aims import Aim
 from onnxprune.calibrate import Calibration
-from onnxprune.healing import Aim, Wave, refit
+from onnxprune.healing import Wave, refit
 from onnxprune.model import Model
+from onnxprune.moments import Moments
+from onnxprune.patches import Rows
 from onnxprune.ridge import RIDGES
 
 # -- what can be made good is made good ------------------------------------------------------------------------------
@@ -179,19 +182,29 @@ def test_a_matmul_gets_no_bias_and_does_what_it_can_without() -> None:
 
 @pytest.mark.parametrize("attributes", ["", "<transB=1, alpha=0.5, beta=2.0>"])
 def test_the_weights_are_those_of_a_ridge_regression(attributes: str) -> None:
-    """min ‖Y − X·Wᵀ‖² + λ·‖W − W₀‖², solved anew as an overdetermined system, for the ridge that did best."""
+    """min ‖Y − X·Wᵀ‖² + λ·‖W − W₀‖², the bias free, solved anew as an overdetermined system.
+
+    The ridge is the one that did best on the check part, the rows are those of both parts.
+    """
     v = "float[6,8] v" if attributes else "float[8,6] v"
     model = net(DENSE.format(f"{v}, float[6] c", f"y = Gemm{attributes}(r, v, c)").replace("Relu", "Tanh"))
     ctx = calibrated(model, samples(model, 80))
-    raw, after = quarter(model, ctx, heal="none")[0], quarter(model, ctx)[0]
+    raw, (after, record) = quarter(model, ctx, heal="none")[0], quarter(model, ctx)
     assert ctx.calibration is not None
     (x, y), (x_check, y_check) = (_rows(raw, model, part) for part in ctx.calibration.split())
     start = _affine(raw)
-    tried = [start, *(_ridge(x, y, start, share) for share in RIDGES)]
-    errors = [np.sum((y_check - x_check @ each) ** 2) for each in tried]
-    assert np.argmin(errors) > 0
-    np.testing.assert_allclose(_affine(after), tried[int(np.argmin(errors))], rtol=1e-3, atol=1e-4)
+    tried = {share: _ridge(x, y, start, share) for share in RIDGES}
+    errors = {share: np.sum((y_check - x_check @ each) ** 2) for share, each in tried.items()}
+    best = min(errors, key=lambda share: errors[share])
+    both = (np.concatenate(pair) for pair in ((x, x_check), (y, y_check)))
+    np.testing.assert_allclose(_affine(after), _ridge(*both, start, best), rtol=1e-3, atol=1e-4)
     assert np.abs(_affine(after) - start).max() > 0.01
+    (repair,) = record.repairs
+    energy = np.sum(y_check**2)
+    assert repair.where == after.nodes[-1].name
+    assert repair.before == pytest.approx(np.sum((y_check - x_check @ start) ** 2) / energy, rel=1e-4)
+    assert repair.after == pytest.approx(errors[best] / energy, rel=1e-4)
+    assert repair.how == f"least squares on 80 rows, λ = {best:g} of the mean diagonal"
 
 
 def _rows(raw: Model, original: Model, part: Calibration) -> tuple[np.ndarray, np.ndarray]:
@@ -208,9 +221,9 @@ def _affine(model: Model) -> np.ndarray:
 
 
 def _ridge(x: np.ndarray, y: np.ndarray, start: np.ndarray, share: float) -> np.ndarray:
-    root = np.sqrt(share * np.sum(x**2) / x.shape[1])
-    stacked = np.vstack([x, root * np.eye(x.shape[1])])
-    return np.linalg.lstsq(stacked, np.vstack([y, root * start]), rcond=None)[0]
+    size = x.shape[1] - 1
+    stay = np.sqrt(share * np.sum(x[:, :size] ** 2) / size) * np.eye(size + 1)[:size]
+    return np.linalg.lstsq(np.vstack([x, stay]), np.vstack([y, stay @ start]), rcond=None)[0]
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -297,3 +310,45 @@ def test_a_layer_that_cannot_get_better_keeps_its_weights() -> None:
     assert unseen(raw, model) < 1e-6
     assert unseen(after, model) < 1e-5
     assert "heal" in record.note
+
+
+# -- means and variances ---------------------------------------------------------------------------------------------
+
+
+def test_matched_weights_give_outputs_the_mean_and_variance_that_they_are_to_have() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 80, 5)), 2 * rng.normal(size=(2, 80, 3)) + 3
+    sums, weights = Moments(), rng.normal(size=(2, 3, 6))
+    sums.add(Rows(x, y))
+    weights[1, 2, :-1] = 0  # what does not vary cannot be made to
+    augmented = np.concatenate([x, np.ones((2, 80, 1))], axis=2)
+    made = augmented @ ridge._matched(weights, sums).swapaxes(1, 2)
+    np.testing.assert_allclose(made.mean(axis=1), y.mean(axis=1))
+    ratio = made.std(axis=1) / y.std(axis=1)
+    before = (augmented @ weights.swapaxes(1, 2)).std(axis=1) / y.std(axis=1)
+    reached = np.clip(1 / np.maximum(before, 1e-9), 1 / ridge.STRETCH, ridge.STRETCH) * before
+    np.testing.assert_allclose(ratio, reached, atol=1e-6)
+    assert ratio[1, 2] == pytest.approx(0, abs=1e-6)
+    assert np.sum(np.abs(ratio - 1) < 1e-6) > 2 > np.sum(np.abs(before - 1) < 1e-3)
+
+
+def test_full_healing_matches_means_and_variances_where_that_lowers_the_loss() -> None:
+    text = IMAGE.format("float[6,8,3,3] v, float[6] c", "y = Conv(r, v, c)")
+    model = net(text)
+    ctx = calibrated(model)
+    plain, full = (quarter(model, ctx, heal=how) for how in ("ls", "full"))
+    assert "; means and variances of the original refused: loss " in full[1].note  # least squares is the least error
+    assert plain[0].fingerprint() == full[0].fingerprint()
+    one, two = map(float, full[1].note.rpartition("loss ")[2].split(" → "))
+    assert 0 < one < two
+
+
+def test_full_healing_keeps_what_lowers_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without least squares, as no ridge is on offer that changes anything, matching is what is left."""
+    monkeypatch.setattr(ridge, "RIDGES", (1e12,))
+    model = net(IMAGE.format("float[6,8,3,3] v, float[6] c", "y = Conv(r, v, c)"))
+    ctx = calibrated(model)
+    (plain, _), (full, record) = (quarter(model, ctx, heal=how) for how in ("ls", "full"))
+    if " kept: loss " not in record.note:
+        pytest.fail(record.note)
+    assert sqnr(full, ctx) != sqnr(plain, ctx)

@@ -14,12 +14,13 @@ from oracle import net
 from prunes import IMAGE, calibrated, quarter, redundant, samples, sqnr, unseen
 
 from onnxprune import healing
+from onnxprune.aims import Aim
 from onnxprune.axes.linear import Linear
 from onnxprune.cache import Cache
 from onnxprune.calibrate import Calibration
 from onnxprune.errors import PassError
 from onnxprune.evaluate import Evaluator
-from onnxprune.healing import Aim, Wave, heal, refit
+from onnxprune.healing import Wave, heal, refit
 from onnxprune.manager import PassManager
 from onnxprune.model import Model
 from onnxprune.moments import Moments
@@ -78,8 +79,8 @@ def test_what_reads_nothing_that_was_cut_is_not_touched() -> None:
     model = net(BRANCHES)
     ctx = calibrated(model)
     before = model.fingerprint()
-    assert heal(model, ctx, set()) == "nothing to heal"
-    assert heal(model, ctx, {Axis("v", 0), Axis("u", 0)}) == "nothing to heal"
+    assert heal(model, ctx, set()).note == "nothing to heal"
+    assert heal(model, ctx, {Axis("v", 0), Axis("u", 0)}).note == "nothing to heal"
     assert model.fingerprint() == before
     assert model.skipped == {}
 
@@ -87,7 +88,7 @@ def test_what_reads_nothing_that_was_cut_is_not_touched() -> None:
 def test_without_data_nothing_is_healed() -> None:
     model = net(BRANCHES)
     before = model.fingerprint()
-    assert heal(model, context(model), {Axis("v", 1)}) == "nothing to heal"
+    assert heal(model, context(model), {Axis("v", 1)}).note == "nothing to heal"
     assert model.fingerprint() == before
     with pytest.raises(PassError, match="healing needs calibration data: give --calib, or heal=none"):
         refit(model, ("Conv_2",), context(model))
@@ -178,14 +179,15 @@ def test_what_is_not_finite_is_left_with_the_reason() -> None:
     ctx = calibrated(model)
     raw, (after, record) = quarter(model, ctx, heal="none")[0], quarter(model, ctx)
     why = "not healed: what it reads or makes is not finite on the calibration data"
-    assert [s.where for s in record.skipped if s.why == why] == ["Conv_4"]
+    blamed = "'Mul_3' (Mul) makes the first such value, in 't'"
+    assert [s.where for s in record.skipped if s.why == f"{why}: {blamed}"] == ["Conv_4"]
     assert np.array_equal(after.tensor("v").value(), raw.tensor("v").value())
 
 
 def test_a_lone_batch_is_fitted_and_checked_on_and_the_note_says_so() -> None:
     model = redundant(CONV.replace("N,", "4,"))
     note = {count: quarter(model, calibrated(model, samples(model, count)))[1].note for count in (4, 8)}
-    assert note[4].endswith(" dB on the very samples it was fitted to")
+    assert note[4].endswith(" dB, chosen on the very samples they were fitted to")
     assert note[8].endswith(" dB")
 
 
