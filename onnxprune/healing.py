@@ -23,7 +23,7 @@ from onnxprune.evaluate import compare_each
 from onnxprune.finite import first_not_finite
 from onnxprune.loss import losses
 from onnxprune.model import Model
-from onnxprune.moments import Moments, Target, moments, width
+from onnxprune.moments import Sums, Target, moments, wide
 from onnxprune.node import Array, Axis
 from onnxprune.passes import Analysis, Context, Repair
 from onnxprune.ridge import Healed, refitted
@@ -32,7 +32,6 @@ from onnxprune.stepwise import Stepwise
 __all__ = ["Healing", "Wave", "heal", "obstacle", "refit", "store", "unbiased"]
 
 FIGURES = ("before", "after", "ridge", "steps", "rows", "unknowns")
-WIDEST = 6000  # columns: H and its factor then take half a gigabyte
 
 
 class Runs:
@@ -44,7 +43,7 @@ class Runs:
 
     def moments(
         self, model: Model, original: Model, aims: Sequence[Aim], later: Sequence[Aim], seed: int
-    ) -> list[tuple[Moments, Moments]]:
+    ) -> list[tuple[Sums, Sums]]:
         """The sums for each aim, over the fit part and over the check part; ``later`` are the aims still to come."""
         targets, rest = _targets(model, aims), _targets(model, later)
         found = []
@@ -149,8 +148,16 @@ def heal(model: Model, ctx: Context, cut: Iterable[Axis], *, full: bool = False)
     store(model, found)
     changed = {name: layer for name, layer in found.items() if layer.weight is not None}
     repairs = tuple(Repair(name, layer.how, layer.before, layer.after) for name, layer in changed.items())
-    note = f"healed {len(changed)} of {len(nodes)} layers, outputs {before:.1f} → {after:.1f} dB"
+    note = (
+        f"healed {len(changed)} of {len(nodes)} layers{_sampled(model, nodes)}, outputs {before:.1f} → {after:.1f} dB"
+    )
     return Healing(note + remark, repairs)
+
+
+def _sampled(model: Model, nodes: Iterable[str]) -> str:
+    """What to say of layers that are too wide for sums."""
+    count = sum(wide(view) for view in map(linear, map(model.node, nodes)) if view is not None)
+    return f" ({count} of them wide, from a sample of what they read)" if count else ""
 
 
 def _with(model: Model, found: Mapping[str, Healed]) -> Model:
@@ -228,8 +235,6 @@ def obstacle(model: Model, original: Model, view: Linear) -> str | None:
         return f"weight '{view.weight.name}' is shared"
     if view.node.op == "MatMul" and view.weight.rank != 2:
         return "its weight is batched"
-    if (columns := width(view)) >= WIDEST:
-        return f"{columns} columns make a normal matrix of {columns**2 * 8 / 2**30:.1f} GiB"
     if original.tensor(view.y.name).shape is None:
         return f"the original has no tensor '{view.y.name}' of known rank"
     if view.bias is not None and bias_of(view) is None:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -20,12 +21,16 @@ from onnxprune.errors import PassError
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.patches import Rows, rows_of
+from onnxprune.sampled import WIDEST, Sampled, most_rows
+from onnxprune.solving import solved
 from onnxprune.stepwise import Stepwise
 
-__all__ = ["Moments", "Target", "moments", "read", "width"]
+__all__ = ["Moments", "Sums", "Target", "moments", "read", "wide", "width"]
 
 POSITIONS = 64  # rows per sample of a convolution, or more to have ROWS_PER_COLUMN in all
 ROWS_PER_COLUMN = 10
+TINY = 1e-12
+STRETCH = 2.0  # at most: what hardly varies is not blown up
 
 
 @dataclass(eq=False)
@@ -72,10 +77,6 @@ class Moments:
         """Whether all rows were."""
         return bool(np.isfinite(self.h).all() and np.isfinite(self.g).all() and math.isfinite(self.energy))
 
-    def missing(self, weights: Array) -> Array:
-        """Σ (y − W·x)·xᵀ, [groups, outputs, columns + 1]."""
-        return np.asarray(self.g - weights @ self.h)
-
     def error(self, weights: Array) -> float:
         """Σ ‖y − W·x‖² as a share of Σ ‖y‖², with W [groups, outputs, columns + 1]; of what is not clipped."""
         if self.rows is not None:
@@ -83,11 +84,47 @@ class Moments:
         loss = np.sum((weights @ self.h) * weights) - 2 * np.sum(weights * self.g) + self.energy
         return max(float(loss), 0.0) / (self.energy or 1.0)
 
+    def nearest(self, start: Array, share: float, biased: bool, steps: int = 0) -> Array:
+        """W for λ = share · the mean diagonal of H, and from there some steps towards what is not clipped.
+
+        For an operator without bias the last column stays 0.
+        """
+        columns, result = start.shape[2] - 1, start.copy()
+        h, free = np.array(self.h)[:, : columns + biased, : columns + biased], np.arange(columns)
+        ridge = share * np.trace(h[:, :columns, :columns], axis1=1, axis2=2) / max(columns, 1)
+        ridge = np.where(ridge == 0, 1.0, ridge)
+        h[:, free, free] += ridge[:, None]
+        towards = [] if self.rows is None else [self.rows.missing] * steps
+        for missing in (self._missing, *towards):
+            right = missing(result)[:, :, : columns + biased].swapaxes(1, 2)
+            result[:, :, : columns + biased] += solved(h, right, TINY * ridge).swapaxes(1, 2)
+        return result
+
+    def matched(self, weights: Array) -> Array:
+        """The weights with which every output has the mean and the variance of y: W·σ/σ̂, and the bias to it."""
+        count, h, g = self.count, np.asarray(self.h), np.asarray(self.g)
+        made, wanted = (weights @ h[:, :, -1:])[..., 0] / count, g[..., -1] / count
+        spread = np.maximum(np.sum((weights @ h) * weights, axis=2) / count - made**2, 0)
+        spread_wanted = np.maximum(np.asarray(self.squares) / count - wanted**2, 0)
+        with np.errstate(all="ignore"):
+            scale = np.sqrt(spread_wanted / spread)
+        scale = np.where(np.isfinite(scale), np.clip(scale, 1 / STRETCH, STRETCH), 1.0)
+        result = weights * scale[..., None]
+        result[..., -1] += wanted - scale * made
+        return np.asarray(result)
+
+    def _missing(self, weights: Array) -> Array:
+        """Σ (y − W·x)·xᵀ, [groups, outputs, columns + 1]."""
+        return np.asarray(self.g - weights @ self.h)
+
 
 def _added(total: Array | float, more: Array | float) -> Array | float:
     """The sum, in the place of one of both: these matrices are the largest that there are."""
     more += total
     return more
+
+
+Sums: TypeAlias = Moments | Sampled
 
 
 @dataclass(frozen=True)
@@ -107,14 +144,12 @@ class Target:
 Batches = Iterable[Mapping[str, Array]]
 
 
-def moments(
-    model: Model, targets: Sequence[Target], xs: Batches, ys: Batches, samples: int, seed: int
-) -> list[Moments]:
+def moments(model: Model, targets: Sequence[Target], xs: Batches, ys: Batches, samples: int, seed: int) -> list[Sums]:
     """Sum up over batches: ``xs`` holds what the model computes, ``ys`` what its original does.
 
     Every layer draws its own rows, so that they do not depend on how many samples come at once.
     """
-    sums = [Moments() for _ in targets]
+    sums = [Sampled(width(t.view)) if wide(t.view) else Moments() for t in targets]
     draws = [np.random.default_rng(seed) for _ in targets]
     kept = [_kept(model, t) for t in targets]
     with ExitStack() as stack:
@@ -127,7 +162,8 @@ def moments(
                 if recorder is not None:
                     recorder.add(rows, other)
         for total, recorder in zip(sums, recorders, strict=True):
-            total.rows = None if recorder is None else recorder.rows()
+            if recorder is not None and isinstance(total, Moments):
+                total.rows = recorder.rows()
     return sums
 
 
@@ -173,5 +209,12 @@ def width(view: Linear) -> int:
     return view.weight.elements() // (view.weight.size(view.rows) or 1)
 
 
+def wide(view: Linear) -> bool:
+    """Whether a matrix of sums would be too large, so that a sample of the rows has to do."""
+    return width(view) >= WIDEST
+
+
 def _limit(view: Linear, samples: int) -> int:
+    if wide(view):
+        return -(-most_rows(width(view)) // samples)
     return max(POSITIONS, -(-ROWS_PER_COLUMN * width(view) // samples))

@@ -18,7 +18,7 @@ from onnxprune.axes.groups import Group
 from onnxprune.axes.linear import Linear, linear
 from onnxprune.healing import obstacle
 from onnxprune.model import Model
-from onnxprune.moments import Moments
+from onnxprune.moments import Moments, wide
 from onnxprune.node import Array
 from onnxprune.ridge import Healed, matrix, tensors
 from onnxprune.solving import solved
@@ -95,9 +95,9 @@ def _ridge(spread: Array) -> float:
 
 
 def readers_of(model: Model, original: Model, group: Group) -> list[Linear]:
-    """The layers that read channels of a group without passing them on, and that can be refitted."""
+    """The layers that read channels of a group without passing them on, and that sums can be refitted from."""
     views = (view for node in model.nodes if (view := linear(node)) is not None)
-    return [view for view in views if _reads(view, group) and not obstacle(model, original, view)]
+    return [view for view in views if _reads(view, group) and not (wide(view) or obstacle(model, original, view))]
 
 
 def _reads(view: Linear, group: Group) -> bool:

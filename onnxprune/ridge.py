@@ -19,9 +19,8 @@ import numpy as np
 
 from onnxprune.axes.linear import Linear, bias_of
 from onnxprune.errors import PassError
-from onnxprune.moments import Moments
+from onnxprune.moments import Sums
 from onnxprune.node import Array
-from onnxprune.solving import solved
 
 __all__ = ["RIDGES", "Healed", "matrix", "refitted", "tensors"]
 
@@ -29,8 +28,6 @@ log = logging.getLogger(__name__)
 
 RIDGES = (1e-6, 1e-4, 1e-2, 1.0)  # λ as a share of the mean diagonal of H
 STEPS = 8  # after which the error hardly falls
-TINY = 1e-12
-STRETCH = 2.0  # at most: what hardly varies is not blown up
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +54,7 @@ class Healed:
         return f"least squares on {self.rows} rows, λ = {self.ridge:g} of the mean diagonal{towards}"
 
 
-def refitted(view: Linear, fit: Moments, check: Moments, matched: bool = False) -> Healed:
+def refitted(view: Linear, fit: Sums, check: Sums, matched: bool = False) -> Healed:
     """The best on the check part of the present weights and those of every ridge, then fitted to both parts.
 
     If they are to be ``matched``, what the layer makes then gets the mean and the variance that it is to have. ``fit``
@@ -67,48 +64,21 @@ def refitted(view: Linear, fit: Moments, check: Moments, matched: bool = False) 
     if not (fit.finite and check.finite):
         return Healed(math.nan, math.nan)
     before = check.error(start)
-    after, ridge, steps = min((check.error(_fitted(start, fit, share, 0, biased)), share, 0) for share in RIDGES)
-    if fit.rows is not None and (bent := check.error(_fitted(start, fit, ridge, STEPS, biased))) < after:
+    after, ridge, steps = min((check.error(fit.nearest(start, share, biased)), share, 0) for share in RIDGES)
+    if fit.rows is not None and (bent := check.error(fit.nearest(start, ridge, biased, STEPS))) < after:
         after, steps = bent, STEPS
     log.info("%s: relative error %.4f → %.4f", view.node.name, before, min(before, after))
     if fit is not check:
-        fit += check
+        fit += check  # type: ignore[operator]
     sizes = fit.count, start.shape[2] - (not biased)
     if not (after < before or matched):
         return Healed(before, before, None, None, 0.0, 0, *sizes)
-    found = _fitted(start, fit, ridge, steps, biased) if after < before else start
-    weight, bias = tensors(view, _matched(found, fit) if matched and biased else found)
+    found = fit.nearest(start, ridge, biased, steps) if after < before else start
+    found = fit.matched(found) if matched and biased else found
+    weight, bias = tensors(view, found)
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         return Healed(before, before, None, None, 0.0, 0, *sizes)
     return Healed(before, min(before, after), weight, bias if biased else None, ridge, steps, *sizes)
-
-
-def _matched(weights: Array, sums: Moments) -> Array:
-    """The weights with which every output has the mean and variance of y: W·σ/σ̂, and a bias that makes up for it."""
-    count, h, g = sums.count, np.asarray(sums.h), np.asarray(sums.g)
-    made, wanted = (weights @ h[:, :, -1:])[..., 0] / count, g[..., -1] / count
-    spread = np.maximum(np.sum((weights @ h) * weights, axis=2) / count - made**2, 0)
-    spread_wanted = np.maximum(np.asarray(sums.squares) / count - wanted**2, 0)
-    with np.errstate(all="ignore"):
-        scale = np.sqrt(spread_wanted / spread)
-    scale = np.where(np.isfinite(scale), np.clip(scale, 1 / STRETCH, STRETCH), 1.0)
-    result = weights * scale[..., None]
-    result[..., -1] += wanted - scale * made
-    return result
-
-
-def _fitted(start: Array, sums: Moments, share: float, steps: int, biased: bool) -> Array:
-    """Ridge regression, and from there some steps towards what is not clipped; without bias the last column stays 0."""
-    size = start.shape[2] if biased else start.shape[2] - 1
-    h = np.array(sums.h)[:, :size, :size]
-    free = np.arange(start.shape[2] - 1)
-    ridge = share * np.einsum("gii->g", h[:, free][:, :, free]) / max(len(free), 1)
-    ridge = np.where(ridge == 0, 1.0, ridge)
-    h[:, free, free] += ridge[:, None]
-    result = start.copy()
-    for missing in (sums.missing, *[sums.rows.missing for _ in range(steps) if sums.rows is not None]):
-        result[:, :, :size] += solved(h, missing(result)[:, :, :size].swapaxes(1, 2), TINY * ridge).swapaxes(1, 2)
-    return result
 
 
 def matrix(view: Linear) -> Array:

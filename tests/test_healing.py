@@ -12,7 +12,7 @@ from nets import NETS, OPSETS
 from oracle import net, run
 from prunes import IMAGE, calibrated, quarter, redundant, samples, sqnr, unseen, views
 
-from onnxprune import healing, ridge
+from onnxprune import healing, moments, ridge
 from onnxprune.aims import Aim
 from onnxprune.calibrate import Calibration
 from onnxprune.healing import Wave, refit
@@ -322,11 +322,11 @@ def test_matched_weights_give_outputs_the_mean_and_variance_that_they_are_to_hav
     sums.add(Rows(x, y))
     weights[1, 2, :-1] = 0  # what does not vary cannot be made to
     augmented = np.concatenate([x, np.ones((2, 80, 1))], axis=2)
-    made = augmented @ ridge._matched(weights, sums).swapaxes(1, 2)
+    made = augmented @ sums.matched(weights).swapaxes(1, 2)
     np.testing.assert_allclose(made.mean(axis=1), y.mean(axis=1))
     ratio = made.std(axis=1) / y.std(axis=1)
     before = (augmented @ weights.swapaxes(1, 2)).std(axis=1) / y.std(axis=1)
-    reached = np.clip(1 / np.maximum(before, 1e-9), 1 / ridge.STRETCH, ridge.STRETCH) * before
+    reached = np.clip(1 / np.maximum(before, 1e-9), 1 / moments.STRETCH, moments.STRETCH) * before
     np.testing.assert_allclose(ratio, reached, atol=1e-6)
     assert ratio[1, 2] == pytest.approx(0, abs=1e-6)
     assert np.sum(np.abs(ratio - 1) < 1e-6) > 2 > np.sum(np.abs(before - 1) < 1e-3)
