@@ -10,16 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from contexts import context
 from prunes import prune
 
 import benchmarks.__main__ as runner
-from benchmarks import graphs, networks, scaling, startup
+from benchmarks import graphs, memory, networks, scaling, startup
 from benchmarks.data import MODELS, beside
 from benchmarks.machine import machine, versions
 from onnxprune.analyses.cost import Stats
 from onnxprune.model import Model
+from onnxprune.options import Amount
 
 
 def test_one_command_tells_machine_versions_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,3 +135,25 @@ def test_time_and_memory_from_file_to_pruned_file_are_told() -> None:
     assert 0 < found["groups s"] < found["total s"]
     assert found["prune s"] < found["total s"]
     assert 10 < found["base MB"] <= found["peak MB"]
+
+
+def test_memory_is_told_beside_what_it_is_to_stay_within() -> None:
+    found = memory.row(MODELS / "digits_cnn.onnx", MODELS / "digits.calib.npz", 40, Amount.parse("50%"))
+    assert (found["network"], found["samples"]) == ("digits_cnn", 40)
+    assert 10 < found["base MB"] <= found["peak MB"]
+    assert 0 < found["bound MB"] < 100
+    drawn = memory.draw([found, {**found, "samples": 80}])
+    assert drawn.startswith("<?xml")
+    assert drawn != memory.draw([found, {**found, "samples": 80, "peak MB": 10.0}])
+
+
+def test_samples_come_again_with_other_noise(tmp_path: Path) -> None:
+    given = np.random.default_rng(0).normal(size=(3, 2, 5)).astype(np.float32)
+    np.savez(tmp_path / "few.npz", x=given, labels=np.arange(3))
+    memory.cycled(tmp_path / "few.npz", tmp_path / "many.npy", 7)
+    many = np.load(tmp_path / "many.npy")
+    assert (many.shape, many.dtype) == ((7, 2, 5), np.float32)
+    for number, sample in enumerate(many):
+        assert 0 < np.abs(sample - given[number % 3]).max() < 0.1
+        assert np.abs(sample - given[(number + 1) % 3]).max() > 0.1
+    assert np.abs(many[0] - many[3]).max() > 0
