@@ -53,7 +53,7 @@ def _price(ledger: Ledger, where: str) -> tuple[float, int] | None:
     gain = np.asarray(sum(ledger.saved(where, b, further) / ledger.totals[b.name] for b in ledger.unmet()))
     if not np.any(gain > 0):
         return None
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         price = np.where(gain > 0, (c.harm[further] - c.harm[now]) / gain, np.inf)
     best = int(np.argmin(price))
     return float(price[best]), int(further[best])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from onnxprune.alignment import Grain
@@ -14,12 +14,13 @@ from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.passes import Context
 from onnxprune.plan import Plan
-from onnxprune.timing.beside import Beside, beside, settled
+from onnxprune.timing.beside import TOLERANCE, Beside, beside, settled
 from onnxprune.timing.search import TRIES, within
 from onnxprune.units import Amount
 
 __all__ = ["Draft", "Draw", "chosen", "paying"]
 
+LATENCY = "latency"  # the budget
 MORE = 1.1  # times the harm, for whole blocks: they are faster
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Draft:
     whole: Model = field(compare=False)
     harm: float = field(compare=False)
     note: str = field(compare=False)
+    measured: float = field(default=0.0, compare=False)  # the share of the allowed time that it takes
 
     def __bool__(self) -> bool:
         return bool(self.doomed)
@@ -51,24 +53,33 @@ Draw = Callable[[Grain, float], Draft]  # with the share of the time that may be
 
 
 def chosen(draw: Draw, ctx: Context, rounds: Sequence[Sequence[Grain]], latency: Amount | None) -> Draft:
-    """Of the first round in which goals are met, the coarsest draft that harms little more than the best."""
+    """Of the first round in which goals are met, the coarsest draft that harms little more than the best.
+
+    Where they never are, the fastest, and of those that nobody timed the last.
+    """
+    tried: list[Draft] = []
     for grains in rounds:
         drafts = [draw(g, 1.0) if latency is None else _timely(draw, ctx, g, latency) for g in grains]
         if met := [draft for draft in drafts if not draft.plan.missed]:
             least = min(draft.harm for draft in met)
             return next(draft for draft in met if draft.harm <= MORE * least)
-    return drafts[-1]
+        tried += drafts
+    return min(reversed(tried), key=lambda draft: draft.measured)
 
 
 def _timely(draw: Draw, ctx: Context, grain: Grain, latency: Amount) -> Draft:
-    """The draft that is measured to keep within the time."""
+    """The draft that is measured to keep within the time; whether it does is told by that, not by the plan."""
     with ctx.progress.task("latency", TRIES) as step:
 
         def measure(draft: Draft) -> float:
             step()
             return beside(draft.result, ctx).of(latency)
 
-        return within(lambda aim: draw(grain, aim), measure).draft
+        shot = within(lambda aim: draw(grain, aim), measure)
+    missed = [goal for goal in shot.draft.plan.missed if goal != LATENCY]
+    missed += [LATENCY] if shot.measured > 1 + TOLERANCE else []
+    plan = replace(shot.draft.plan, missed=tuple(missed))
+    return replace(shot.draft, plan=plan, measured=shot.measured)
 
 
 def paying(draft: Draft, draw: Draw, ctx: Context, block: int) -> tuple[Draft | None, str]:
