@@ -6,9 +6,9 @@ import json
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from prunes import prune
 
 import benchmarks.__main__ as runner
 from benchmarks import graphs, memory, networks, scaling, startup
+from benchmarks import latency as timed
 from benchmarks.data import MODELS, beside
 from benchmarks.machine import machine, versions
 from onnxprune.analyses.cost import Stats
@@ -157,3 +158,34 @@ def test_samples_come_again_with_other_noise(tmp_path: Path) -> None:
         assert 0 < np.abs(sample - given[number % 3]).max() < 0.1
         assert np.abs(sample - given[(number + 1) % 3]).max() > 0.1
     assert np.abs(many[0] - many[3]).max() > 0
+
+
+def halved(made: list[str]) -> Callable[[Path, str, int], SimpleNamespace]:
+    """Results that take a tenth and nine tenths of the share that is asked for."""
+
+    def compressed(model: Path, goal: str, threads: int) -> SimpleNamespace:
+        made.append(goal)
+        asked = float(goal.partition("=")[2].partition("%")[0]) / 100
+        report = SimpleNamespace(
+            latency=SimpleNamespace(before_ms=1.0, after_ms=0.1 + 0.9 * asked),
+            accuracy=None,
+            input=SimpleNamespace(stats=SimpleNamespace(macs=100)),
+            output=SimpleNamespace(stats=SimpleNamespace(macs=round(100 * asked))),
+            missed=(),
+            passes=(),
+        )
+        return SimpleNamespace(report=report)
+
+    return compressed
+
+
+def test_a_macs_budget_of_equal_time_is_found_by_halving(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(timed, "compressed", halved(made))
+    args = Namespace(models=[MODELS / "digits_cnn.onnx"], latency="50%", threads=[1])
+    asked, equal, half, third = timed.main(args)
+    assert (asked["goal"], asked["time left"]) == ("latency", 0.55)
+    assert equal["goal"] == "macs of equal time"
+    assert 0.5 <= equal["time left"] <= asked["time left"]
+    assert (half["asked"], third["asked"]) == ("50%", "30%")
+    assert all(":heal=none" in goal for goal in made[1:-3])

@@ -11,7 +11,7 @@ __all__ = ["Shot", "within"]
 T = TypeVar("T")
 
 TRIES = 7
-NEAR = 0.97  # of the time that is allowed is near enough, and what is aimed at
+NEAR = 0.98  # of the time that is allowed is near enough, and what is aimed at
 NOISE = 1.01  # of it cannot be told from it
 
 

@@ -28,13 +28,13 @@ class Range:
 def test_a_prediction_that_is_wrong_by_a_factor_is_put_right(factor: float) -> None:
     found = Range(lambda t: factor * t)
     shot = within(found.plan, found.measure)
-    assert 0.94 <= shot.measured <= NOISE
+    assert 0.95 <= shot.measured <= NOISE
     assert len(found.measured) <= 4
 
 
 def test_time_that_no_plan_saves_is_put_right_too() -> None:
     found = Range(lambda t: 0.4 + 0.8 * t)
-    assert 0.94 <= within(found.plan, found.measure).measured <= NOISE
+    assert 0.95 <= within(found.plan, found.measure).measured <= NOISE
 
 
 def test_of_coarse_steps_the_largest_is_taken_that_is_fast_enough() -> None:
