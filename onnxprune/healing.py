@@ -23,7 +23,7 @@ from onnxprune.evaluate import compare_each
 from onnxprune.finite import first_not_finite
 from onnxprune.loss import losses
 from onnxprune.model import Model
-from onnxprune.moments import Sums, Target, moments, wide
+from onnxprune.moments import Sums, Target, kept_rows, moments, wide
 from onnxprune.node import Array, Axis
 from onnxprune.passes import Analysis, Context, Repair
 from onnxprune.ridge import Healed, refitted
@@ -168,10 +168,11 @@ def _with(model: Model, found: Mapping[str, Healed]) -> Model:
 
 def _wanting(found: Mapping[str, Healed], samples: int) -> str:
     """What to say of layers that have more unknowns than there are rows to fit them to."""
-    short = {name: layer for name, layer in found.items() if 0 < layer.rows < layer.unknowns}
+    of_use = {name: kept_rows(layer.unknowns) for name, layer in found.items()}
+    short = {name: layer for name, layer in found.items() if 0 < layer.rows < of_use[name]}
     if not short:
         return ""
-    wanted = max(math.ceil(samples * layer.unknowns / layer.rows) for layer in short.values())
+    wanted = max(math.ceil(samples * of_use[name] / layer.rows) for name, layer in short.items())
     return f"; {len(short)} layers have more unknowns than rows: give about {wanted:,} samples instead of {samples:,}"
 
 

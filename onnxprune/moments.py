@@ -25,7 +25,7 @@ from onnxprune.sampled import WIDEST, Sampled, most_rows
 from onnxprune.solving import solved
 from onnxprune.stepwise import Stepwise
 
-__all__ = ["Moments", "Sums", "Target", "moments", "read", "wide", "width"]
+__all__ = ["Moments", "Sums", "Target", "kept_rows", "moments", "read", "wide", "width"]
 
 POSITIONS = 64  # rows per sample of a convolution, or more to have ROWS_PER_COLUMN in all
 ROWS_PER_COLUMN = 10
@@ -153,7 +153,10 @@ def moments(model: Model, targets: Sequence[Target], xs: Batches, ys: Batches, s
     draws = [np.random.default_rng(seed) for _ in targets]
     kept = [_kept(model, t) for t in targets]
     with ExitStack() as stack:
-        recorders = [None if t.limits is None else Recorder(t.limits, stack.enter_context(Spool())) for t in targets]
+        recorders = [
+            None if t.limits is None or wide(t.view) else Recorder(t.limits, stack.enter_context(Spool()))
+            for t in targets
+        ]
         for given, wanted in zip(xs, ys, strict=True):
             for target, slots, total, recorder, draw in zip(targets, kept, sums, recorders, draws, strict=True):
                 y = np.take(wanted[target.tensor], slots, target.view.y_channel)
@@ -212,6 +215,11 @@ def width(view: Linear) -> int:
 def wide(view: Linear) -> bool:
     """Whether a matrix of sums would be too large, so that a sample of the rows has to do."""
     return width(view) >= WIDEST
+
+
+def kept_rows(columns: int) -> int:
+    """How many rows are of use to find so many weights."""
+    return most_rows(columns) if columns >= WIDEST else columns
 
 
 def _limit(view: Linear, samples: int) -> int:

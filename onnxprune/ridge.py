@@ -19,8 +19,9 @@ import numpy as np
 
 from onnxprune.axes.linear import Linear, bias_of
 from onnxprune.errors import PassError
-from onnxprune.moments import Sums
+from onnxprune.moments import Moments, Sums
 from onnxprune.node import Array
+from onnxprune.sampled import Sampled
 
 __all__ = ["RIDGES", "Healed", "matrix", "refitted", "tensors"]
 
@@ -68,8 +69,7 @@ def refitted(view: Linear, fit: Sums, check: Sums, matched: bool = False) -> Hea
     if fit.rows is not None and (bent := check.error(fit.nearest(start, ridge, biased, STEPS))) < after:
         after, steps = bent, STEPS
     log.info("%s: relative error %.4f → %.4f", view.node.name, before, min(before, after))
-    if fit is not check:
-        fit += check  # type: ignore[operator]
+    _join(fit, check)
     sizes = fit.count, start.shape[2] - (not biased)
     if not (after < before or matched):
         return Healed(before, before, None, None, 0.0, 0, *sizes)
@@ -79,6 +79,17 @@ def refitted(view: Linear, fit: Sums, check: Sums, matched: bool = False) -> Hea
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         return Healed(before, before, None, None, 0.0, 0, *sizes)
     return Healed(before, min(before, after), weight, bias if biased else None, ridge, steps, *sizes)
+
+
+def _join(fit: Sums, check: Sums) -> None:
+    """Count the rows of both in one, where they are not the same."""
+    match fit, check:
+        case _ if fit is check:
+            pass
+        case Sampled(), Sampled():
+            fit += check
+        case Moments(), Moments():
+            fit += check
 
 
 def matrix(view: Linear) -> Array:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onnxprune import sampled
-from onnxprune.moments import Moments
+from onnxprune.moments import Moments, kept_rows
 from onnxprune.patches import Rows
 from onnxprune.sampled import Sampled, most_rows
 
@@ -54,3 +54,8 @@ def test_rows_that_are_not_finite_are_found() -> None:
     good.add(rows(5))
     bad.add(Rows(rows(5).x, np.full((2, 5, 2), np.nan)))
     assert (good.finite, bad.finite) == (True, False)
+
+
+def test_no_more_samples_are_asked_for_than_rows_are_kept_of_them() -> None:
+    assert (kept_rows(100), kept_rows(5999), kept_rows(6000)) == (100, 5999, 4096)
+    assert kept_rows(10**6) == most_rows(10**6) < 4096

@@ -165,7 +165,8 @@ def test_the_note_counts_channels_and_groups() -> None:
     healed = prune(model, calibrated(model), ratio="50%", align=1, heal="auto")[1].note
     assert re.fullmatch(
         r"removed 52 of 104 channels in 3 of 3 groups; "
-        r"healed 3 of 3 layers, outputs -?[\d.]+ → [\d.]+ dB",
+        r"healed 3 of 3 layers, outputs -?[\d.]+ → [\d.]+ dB; "
+        r"1 layers have more unknowns than rows: give about 384 samples instead of 60",
         healed,
     )
 
