@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,10 +11,11 @@ from contexts import context
 from oracle import net
 from prunes import calibrated, channels, prune, wide
 
-from onnxprune.errors import UsageError
+from onnxprune.errors import ModelError, PassError, UsageError
 from onnxprune.model import Model
 from onnxprune.passes import Context
 from onnxprune.timing.beside import TOLERANCE, Beside, beside
+from onnxprune.timing.clock import Run
 from onnxprune.units import Amount
 
 DEEP = """(float[1,32,6,6] x) => (float[1,10,6,6] y)
@@ -146,3 +148,24 @@ def test_what_was_chosen_by_hand_or_for_its_size_is_not_undone(options: dict[str
     after, record = prune(model, ctx, **options)
     assert record.changed
     assert not measured(after, ctx).pays
+
+
+class Refusing(FakeClock):
+    """A clock in whose place the network does not run."""
+
+    def milliseconds(self, runs: Sequence[Run], seconds: float = 1.0) -> list[float]:
+        """Refuse."""
+        raise ModelError("it does not run there")
+
+
+def test_where_the_network_does_not_run_nobody_knows_whether_a_cut_pays() -> None:
+    model = net(DEEP)
+    after, record = prune(model, timed(model, Refusing()), macs="50%")
+    assert record.missed == ()
+    assert after.fingerprint() == prune(model, timed(model), macs="50%")[0].fingerprint()
+
+
+def test_a_time_that_cannot_be_taken_is_an_error() -> None:
+    model = net(DEEP)
+    with pytest.raises(PassError, match="pass 'prune' failed: it does not run there"):
+        prune(model, timed(model, Refusing()), latency="50%")
