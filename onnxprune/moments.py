@@ -22,7 +22,7 @@ from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.patches import Rows, rows_of
 from onnxprune.sampled import WIDEST, Sampled, most_rows
-from onnxprune.solving import solved
+from onnxprune.solving import solver
 from onnxprune.stepwise import Stepwise
 
 __all__ = ["Moments", "Sums", "Target", "kept_rows", "moments", "read", "wide", "width"]
@@ -94,10 +94,11 @@ class Moments:
         ridge = share * np.trace(h[:, :columns, :columns], axis1=1, axis2=2) / max(columns, 1)
         ridge = np.where(ridge == 0, 1.0, ridge)
         h[:, free, free] += ridge[:, None]
+        solve = solver(h, TINY * ridge)
         towards = [] if self.rows is None else [self.rows.missing] * steps
         for missing in (self._missing, *towards):
             right = missing(result)[:, :, : columns + biased].swapaxes(1, 2)
-            result[:, :, : columns + biased] += solved(h, right, TINY * ridge).swapaxes(1, 2)
+            result[:, :, : columns + biased] += solve(right).swapaxes(1, 2)
         return result
 
     def matched(self, weights: Array) -> Array:

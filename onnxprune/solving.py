@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from onnxprune.node import Array
 
-__all__ = ["solved"]
+__all__ = ["solved", "solver"]
 
 BLOCK = 128  # rows of a triangle that are solved at once
 
@@ -18,14 +18,26 @@ def solved(normal: Array, right: Array, ridge: Array) -> Array:
 
     Each λ is ten times larger until its matrix is positive definite; 0 where it never is.
     """
-    result, todo = np.zeros_like(right), np.arange(len(normal))
+    return solver(normal, ridge)(right)
+
+
+def solver(normal: Array, ridge: Array) -> Callable[[Array], Array]:
+    """The same for any number of R, one after the other."""
+    roots, todo = list[tuple[Array, Array]](), np.arange(len(normal))
     for scale in 10.0 ** np.arange(12):
-        for chosen, root in _roots(normal, scale * ridge, todo):
-            result[chosen] = _backward(root, _forward(root, right[chosen]))
-            todo = np.setdiff1d(todo, chosen)
+        found = list(_roots(normal, scale * ridge, todo))
+        roots += found
+        todo = np.setdiff1d(todo, np.concatenate([chosen for chosen, _ in found] or [todo[:0]]))
         if not len(todo):
             break
-    return result
+
+    def solve(right: Array) -> Array:
+        result = np.zeros_like(right)
+        for chosen, root in roots:
+            result[chosen] = _backward(root, _forward(root, right[chosen]))
+        return result
+
+    return solve
 
 
 def _roots(normal: Array, ridge: Array, todo: Array) -> Iterator[tuple[Array, Array]]:
