@@ -6,7 +6,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
 from onnxprune.units import Amount, Share, Size
@@ -21,7 +21,9 @@ _WORDS = {None: "none", True: "yes", False: "no"}
 class Form:
     """What is allowed and how it is read; ``bare`` is the text that a key without a value stands for.
 
-    A ``path`` is relative to the recipe that it stands in, and what is there is an input of the build.
+    A ``path`` is relative to the recipe that it stands in, and what is there is an input of the build. A ``table`` is
+    the class whose fields are the options of each of the tables that are given by name, which a recipe has room for
+    and a text has not.
     """
 
     allowed: str
@@ -29,6 +31,7 @@ class Form:
     many: bool = False
     bare: str | None = None
     path: bool = False
+    table: type | None = None
 
 
 def _finite(text: str) -> float:
@@ -70,7 +73,8 @@ def form_of(annotation: object) -> Form:
         case types.UnionType | typing.Union, (word, inner) if typing.get_origin(word) is typing.Literal:
             return _or(form_of(word), form_of(inner))
         case builtin, (inner, dots) if builtin is tuple and dots is ...:
-            return _list(form_of(inner))
+            table = _table(inner)
+            return _list(form_of(inner)) if table is None else _tables(table)
     raise TypeError(annotation)
 
 
@@ -105,6 +109,20 @@ def _list(inner: Form) -> Form:
     if inner.many:
         raise TypeError("a list of lists")
     return replace(inner, allowed=f"{inner.allowed}; repeat it for more", many=True, bare=None)
+
+
+def _table(annotation: object) -> type | None:
+    """The class of the tables in ``tuple[tuple[str, Class], ...]``."""
+    args = typing.get_args(annotation)
+    named = typing.get_origin(annotation) is tuple and len(args) == 2 and args[0] is str
+    return args[1] if named and isinstance(args[1], type) and is_dataclass(args[1]) else None
+
+
+def _tables(table: type) -> Form:
+    def read(text: str) -> object:
+        raise ValueError(text)
+
+    return Form(f"tables in a recipe, each with some of {', '.join(f.name for f in fields(table))}", read, table=table)
 
 
 def text_of(value: object) -> str:

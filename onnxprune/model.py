@@ -119,8 +119,9 @@ class Model:
 
     def become(self, other: Model) -> None:
         """Take over all that another model is, such as a copy of this one that was edited or kept."""
+        state = other.copy().__dict__
         self.__dict__.clear()
-        self.__dict__.update(other.copy().__dict__)
+        self.__dict__.update(state)
 
     def __getstate__(self) -> dict[str, Any]:
         """The model without its wiring and views, which no process could read: for ``copy`` and for pickle."""

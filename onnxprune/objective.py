@@ -1,104 +1,79 @@
-"""What a plan loses, measured: the network without what the plan removes, healed in closed form and run.
+"""What a plan loses, measured: the network is cut by it, healed on some of the data, and held against the original.
 
-Every layer that reads what went gets the weights of the best refit, which follow from sums taken once (``Reader``).
-That is no healing in sequence, but comes near it, and takes a matrix of each layer and one run for a plan.
+The order of plans changes with healing: what looks cheap in a network that is only cut, or healed layer by layer from
+sums of the original, may be what a healing in sequence makes up for worst, and the other way round.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from functools import cached_property
 
 import numpy as np
 
-from onnxprune.analyses.sensitivity import with_readers
 from onnxprune.axes.cutting import cut
-from onnxprune.axes.groups import Group
-from onnxprune.axes.linear import linear
+from onnxprune.cache import Cache
 from onnxprune.calibrate import Calibration
 from onnxprune.footprints import Family, Ranking
-from onnxprune.healing import store
-from onnxprune.loss import losses
+from onnxprune.healing import heal
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.passes import Context
 from onnxprune.plan import Amounts
-from onnxprune.readers import Reader
-from onnxprune.ridge import Healed, tensors
+from onnxprune.progress import Progress
+from onnxprune.reference import Reference
 
 __all__ = ["Objective"]
 
-KEPT = 4  # refits of every group
-SAMPLES = 512  # at most: plans are compared on the same samples, and differ by more than these do
+HEALED_ON = 192  # samples at most: of two plans the better one shows long before healing is at its best
+SHARE = 0.6  # of the samples, at most; plans are compared on the others
+COMPARED_ON = 512
 
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """The loss of plans (``losses``) on calibration data, of families in the order in which their atoms go."""
+    """The loss of plans on the calibration data ``data``, of families in the order in which their atoms go."""
 
-    original: Model
     model: Model
+    ctx: Context
     data: Calibration
     families: Mapping[str, tuple[Family, Ranking]]
-    readers: Mapping[int, Sequence[Reader]]  # of each group, by its identity
-    _known: dict[tuple[int, bytes], Mapping[str, Healed]] = field(default_factory=dict, init=False, repr=False)
+    heals: bool = True
+    _known: dict[tuple[tuple[str, int], ...], float] = field(default_factory=dict, init=False, repr=False)
 
-    @classmethod
-    def of(cls, model: Model, ctx: Context, data: Calibration, families: Sequence[tuple[Family, Ranking]]) -> Self:
-        """Take the sums of all layers that read channels of the families."""
-        readers = dict[int, Sequence[Reader]]()
-        for batch in with_readers(model, ctx, [(family, ranking.order) for family, ranking in families]):
-            readers |= {id(family.group): read for family, _, read in batch}
-        return cls(ctx.original, model, _some(data), {f.where: (f, ranking) for f, ranking in families}, readers)
+    @cached_property
+    def _parts(self) -> tuple[Calibration, Calibration]:
+        """What is healed on, and what is compared on."""
+        unit, order = self.data.batch or 1, self.data.order
+        held = max(min(HEALED_ON, int(SHARE * len(order))) // unit, 1) * unit
+        rest = order[held : held + max(COMPARED_ON // unit, 1) * unit]
+        return replace(self.data, order=order[:held]), replace(self.data, order=rest if len(rest) else order)
+
+    @cached_property
+    def _reference(self) -> Reference:
+        return Reference(self.ctx.original, self._parts[1])
+
+    @cached_property
+    def _quick(self) -> Context:
+        """For healing of which nobody hears, and of which nothing is kept."""
+        return replace(self.ctx, calibration=self._parts[0], cache=Cache(None), progress=Progress.silent())
 
     def __call__(self, amounts: Amounts) -> float:
         """The loss of the network without so many atoms of each family; infinite where it is not finite."""
-        (loss,) = losses(self.original, [self.less(amounts)], self.data)
-        return loss if loss == loss else float("inf")
+        key = tuple(sorted(amounts.items()))
+        if key not in self._known:
+            (loss,) = self._reference.losses([self.less(amounts)])
+            self._known[key] = loss if loss == loss else float("inf")
+        return self._known[key]
 
     def less(self, amounts: Amounts) -> Model:
-        """The network without so many atoms of each family."""
-        result, doomed, found = self.model.copy(), dict[Axis, Array](), dict[str, Healed]()
-        for group, gone in self._gone(amounts):
-            doomed |= group.slots(gone)
-            found |= self._refitted(group, gone)
-        store(result, found)
-        cut(result, doomed)
-        return result
-
-    def _gone(self, amounts: Amounts) -> list[tuple[Group, Array]]:
-        gone = dict[int, tuple[Group, Array]]()
+        """The network without so many atoms of each family, healed."""
+        result, doomed = self.model.copy(), dict[Axis, Array]()
         for family, ranking in (self.families[where] for where, amount in amounts.items() if amount):
-            _, others = gone.get(id(family.group), (family.group, np.zeros(0, int)))
-            own = ranking.order[: amounts[family.where]]
-            gone[id(family.group)] = family.group, np.union1d(others, own)
-        return list(gone.values())
-
-    def _refitted(self, group: Group, gone: Array) -> Mapping[str, Healed]:
-        """What becomes of the readers of a group; that of the last plans is kept."""
-        key = id(group), gone.tobytes()
-        self._known[key] = found = self._known.pop(key, None) or _refitted(self.model, self.readers[id(group)], gone)
-        if len(self._known) > KEPT * len(self.readers):
-            del self._known[next(iter(self._known))]
-        return found
-
-
-def _some(data: Calibration) -> Calibration:
-    unit = data.batch or 1
-    return replace(data, order=data.order[: max(SAMPLES // unit, 1) * unit])
-
-
-def _refitted(model: Model, readers: Sequence[Reader], gone: Array) -> Mapping[str, Healed]:
-    """The weights of the readers in the model that still has the atoms ``gone``: 0 for what comes from these."""
-    layers: dict[str, list[Array]] = {}
-    for reader in readers:
-        weights = np.zeros_like(reader.weights)
-        weights[:, np.append(~np.isin(reader.atoms, gone), True)] = reader.rest(gone)
-        layers.setdefault(reader.layer, []).append(weights)
-    found = {}
-    for name, parts in layers.items():
-        if (view := linear(model.node(name))) is not None:
-            weight, bias = tensors(view, np.stack(parts))
-            found[name] = Healed(0.0, 0.0, weight, None if view.node.op == "MatMul" else bias)
-    return found
+            for axis, slots in family.group.slots(ranking.order[: amounts[family.where]]).items():
+                doomed[axis] = np.union1d(doomed.get(axis, slots), slots)
+        cut(result, doomed)
+        if self.heals:
+            heal(result, self._quick, doomed)
+        return result

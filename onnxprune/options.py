@@ -28,6 +28,7 @@ __all__ = [
     "doc",
     "files",
     "forms",
+    "given",
     "help_text",
     "moved",
     "option",
@@ -87,6 +88,8 @@ def read(cls: type, values: Mapping[str, object], where: str) -> dict[str, Any]:
 
 
 def _read(form: Form, value: object, where: str) -> object:
+    if form.table is not None and isinstance(value, Mapping):
+        return tuple((name, _tabled(form.table, inner, f"{where}: {name!r}")) for name, inner in value.items())
     given = value if isinstance(value, list) else [value]
     if form.many:
         return tuple(_read_one(form, one, where) for one in given)
@@ -95,6 +98,17 @@ def _read(form: Form, value: object, where: str) -> object:
     if not given and form.bare is None:
         raise UsageError(f"{where} has no value; it takes {form.allowed}")
     return _read_one(form, given[0] if given else form.bare, where)
+
+
+def _tabled(table: type, values: object, where: str) -> object:
+    """One of the tables given by name."""
+    if not isinstance(values, Mapping):
+        raise UsageError(f"{where} is no table")
+    made = read(table, values, where)
+    try:
+        return table(**made)
+    except (UsageError, ValueError) as error:
+        raise UsageError(f"{where}: {error}") from error
 
 
 def _read_one(form: Form, value: object, where: str) -> object:
@@ -109,24 +123,32 @@ def _read_one(form: Form, value: object, where: str) -> object:
 def render(instance: object) -> str:
     """The text form of a pass, with the options that differ from their defaults; ``shlex.quote`` it for a shell."""
     words = [str(getattr(instance, "name", type(instance).__name__))]
-    for key, value in _changed(instance).items():
+    for key, value in given(instance).items():
         values = value if isinstance(value, tuple) else (value,)
-        words += [f"{key}={quoted(text_of(one))}" for one in values] or [key]
+        words += [f"{key}={quoted(_written(one))}" for one in values] or [key]
     return ":".join(words)
+
+
+def _written(value: object) -> str:
+    """The text of a value; of a table, for which a text has no room, its name and what stands for the rest of it."""
+    return f"{value[0]}: …" if isinstance(value, tuple) else text_of(value)
 
 
 def to_table(instance: object) -> dict[str, Any]:
     """The TOML table with the options that differ from their defaults."""
-    return {key: _toml(value) for key, value in _changed(instance).items()}
+    return {key: _toml(value) for key, value in given(instance).items()}
 
 
 def _toml(value: object) -> object:
+    if isinstance(value, tuple) and value and isinstance(value[0], tuple):
+        return {name: to_table(table) for name, table in value}
     if isinstance(value, tuple):
         return [_toml(one) for one in value]
     return value if type(value) in (str, int, float, bool) else text_of(value)
 
 
-def _changed(instance: object) -> dict[str, object]:
+def given(instance: object) -> dict[str, object]:
+    """The options that differ from their defaults, with their values."""
     values = {name: (getattr(instance, name), _default(declared)) for name, declared in _fields(type(instance)).items()}
     return {name: value for name, (value, default) in values.items() if value != default}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from onnxprune.costs import CostModel
 from onnxprune.model import Model
@@ -15,7 +16,7 @@ from onnxprune.node import Array
 
 __all__ = ["Amounts", "Budget", "Candidate", "Plan"]
 
-Amounts = Mapping[str, int]  # how many steps to take, by the name of the candidate
+Amounts: TypeAlias = Mapping[str, int]  # how many steps to take, by the name of the candidate
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +24,9 @@ class Candidate:
     """An offer to make a network cheaper.
 
     ``harm[k]`` is the harm done by the first k steps: it starts at 0, never falls, and is comparable across
-    candidates. Each step takes ``saves[q]`` from the size of quantity q. Only the amounts in ``steps`` (ascending,
-    from 0) may be chosen. ``apply(model, k)`` does it. A candidate that is taken rules out those in ``excludes``.
+    candidates. Each step takes ``saves[q]`` from the size of quantity q. Only the amounts in ``steps`` (ascending) may
+    be chosen; the first, as a rule 0, is where a plan begins. ``apply(model, k)`` does it. A candidate that is taken
+    rules out those in ``excludes``.
     """
 
     where: str
@@ -35,8 +37,8 @@ class Candidate:
     excludes: frozenset[str] = frozenset()
 
     def permitted(self, most: float) -> int:
-        """The largest amount that may be chosen and is at most ``most``."""
-        return int(self.steps[self.steps <= most].max(initial=0))
+        """The largest amount that may be chosen and is at most ``most``; the first where all are larger."""
+        return int(self.steps[self.steps <= most].max(initial=self.steps[0]))
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ class Recipe:
         }
         given = {key: value for key, value in tables.items() if value}
         blocks = [tomli_w.dumps({"schema": _SCHEMA, **plain, **paths, **given})]
-        blocks += ["[[pass]]\n" + tomli_w.dumps(_called(each, folder)) for each in self.passes]
+        blocks += [_block(_called(each, folder)) for each in self.passes]
         blocks += ["[[target]]\n" + tomli_w.dumps({"use": name}) for name in self.targets]
         return "\n".join(blocks)
 
@@ -146,6 +146,11 @@ def _passes(table: Mapping[str, Any], folder: Path) -> Iterable[Call]:
 
 def _called(each: Pass, folder: str | os.PathLike[str]) -> dict[str, object]:
     return {"use": each.name, **moved(type(each), to_table(each), lambda path: _relative(path, folder))}
+
+
+def _block(called: Mapping[str, object]) -> str:
+    """An entry of the list of passes, with its own tables below it."""
+    return "[[pass]]" + tomli_w.dumps({"pass": called}).removeprefix("[pass]")
 
 
 def _targets(table: Mapping[str, Any]) -> Iterable[str]:

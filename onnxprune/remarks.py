@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,9 +15,10 @@ from onnxprune.constants import constants_behind
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
 from onnxprune.passes import Context
+from onnxprune.plan import Candidate, Plan
 from onnxprune.sharing import Copies
 
-__all__ = ["approximated", "skip_others"]
+__all__ = ["approximated", "planned", "skip_others"]
 
 
 def skip_others(model: Model, ctx: Context, copies: Copies) -> None:
@@ -46,3 +47,10 @@ def approximated(groups: tuple[Group, ...], doomed: Mapping[Axis, Array]) -> str
         slots = [group.atoms[axis][doomed[axis]] for axis in group.atoms if axis in doomed] if group.approximate else []
         count += len(np.intersect1d(np.concatenate([*slots, [-1]]), list(group.approximate)))
     return f", {count} of them approximately" if count else ""
+
+
+def planned(candidates: Sequence[Candidate], plan: Plan) -> str:
+    """What to say of a plan."""
+    removed, every = sum(plan.amounts.values()), sum(len(c.harm) - 1 for c in candidates)
+    groups = sum(amount > 0 for amount in plan.amounts.values())
+    return f"removed {removed} of {every} channels in {groups} of {len(candidates)} groups"

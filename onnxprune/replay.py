@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from onnxprune.analyses.channels import ChannelGroups
 from onnxprune.axes.groups import Group
 from onnxprune.axes.reasons import Reason
 from onnxprune.errors import UsageError
+from onnxprune.footprints import families
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
+from onnxprune.passes import Context
 from onnxprune.spec import Spec
 
-__all__ = ["doomed_by"]
+__all__ = ["doomed_by", "listed"]
 
 
 @dataclass(frozen=True)
@@ -98,3 +101,18 @@ def _check_found(spec: Spec, model: Model, found: set[Axis]) -> None:
                 raise UsageError(f"{_Slot(Axis(name, dim), slots[0])} cannot be removed: it is no channel of a weight")
             way_out = "leave it out, or run the passes that the spec was made with"
             raise UsageError(f"there is no '{name}' any more after the passes before 'prune'; {way_out}")
+
+
+def listed(
+    spec: Spec, model: Model, ctx: Context, obstacle: Callable[[Group, int], Reason | None]
+) -> tuple[dict[Axis, Array], str]:
+    """The slots that the spec lists and all that is tied to them (``doomed_by``), and what to say of it."""
+    groups, count = model.get(ChannelGroups(), ctx), 0
+    doomed = doomed_by(spec, model, ctx.original, groups, obstacle)
+    for family in families(model, ctx):
+        count += (gone := family.removed(doomed))
+        if not gone:
+            family.skip(model, Reason("recipe", "the prune spec keeps it"))
+    if not doomed:
+        return {}, "the prune spec removes nothing"
+    return doomed, f"removed {count} channel{'s' * (count != 1)}, as the prune spec says"

@@ -8,41 +8,42 @@ cost the same and form a *family*, which is offered to the planner weakest atom 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from onnxprune.alignment import Grain, block_of, rounds
-from onnxprune.allocation import uniform, weakest_first
+from onnxprune.allocation import ALLOCATIONS, SEARCHES, Loss, allocate, uniform
 from onnxprune.analyses.channels import ChannelGroups
 from onnxprune.analyses.sensitivity import Sensitivity
 from onnxprune.axes.cutting import cut
 from onnxprune.axes.groups import Group
 from onnxprune.axes.reasons import Reason
-from onnxprune.costs import Term
 from onnxprune.errors import UsageError, unknown
 from onnxprune.footprints import families
-from onnxprune.goals import Goal, budgets, held
-from onnxprune.healing import heal, unbiased
+from onnxprune.goals import Goal, biases, budgets, held, out_of_reach
+from onnxprune.healing import heal
 from onnxprune.importance import CRITERIA
 from onnxprune.importance.needs import refusal
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis
+from onnxprune.objective import Objective
+from onnxprune.offers import Offers
 from onnxprune.options import Amount, Share, option
+from onnxprune.overrides import Layers, kept_axes, readable
 from onnxprune.passes import Analysis, Changed, Context, Outcome, Repair, Unchanged
 from onnxprune.plan import Candidate, Plan
-from onnxprune.remarks import approximated, skip_others
-from onnxprune.replay import doomed_by
-from onnxprune.sharing import merge, part, sharers
+from onnxprune.remarks import approximated, planned, skip_others
+from onnxprune.replay import listed
+from onnxprune.sharing import merge, part
 from onnxprune.spec import Spec, read
 from onnxprune.timing.beside import TOLERANCE, Beside, beside
 from onnxprune.timing.choice import Draft, chosen, paying
+from onnxprune.within import cheapest_within
 
 __all__ = ["PruneChannels"]
-
-FLOOR = 0.05  # of a layer's channels stay in any case
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,8 @@ class PruneChannels:
 
     macs=50%, params=1.2M, bytes=400K, peak=1M or latency=8ms say what is left, of the original or absolute; ratio=30%
     removes that share of the channels of every layer instead, and spec=prune.json removes what the file lists, and
-    nothing else. A cut for macs= or latency= that makes the network no faster is undone, unless align= is given.
+    nothing else. drop=1 finds the fewest MACs at which no more than one point of the metric is lost. A cut for macs= or
+    latency= that makes the network no faster is undone, unless align= is given.
     """
 
     name: ClassVar[str] = "prune"
@@ -67,6 +69,12 @@ class PruneChannels:
     align: Literal["auto"] | int = option(
         "auto", "layers keep a multiple of so many channels; auto: as fast kernels want and goals allow"
     )
+    drop: float | None = option(
+        None, "percentage points that the metric may fall on calibration data; the cheapest such"
+    )
+    allocate: Annotated[str, ("auto", *ALLOCATIONS, *SEARCHES)] = option(
+        "auto", "how layers share what has to go (auto: greedy); dp and abc try networks out on calibration data"
+    )
     keep: tuple[str, ...] = option((), "a regular expression; nodes whose whole name it matches keep their channels")
     min: int = option(2, "every layer keeps so many channels, and 5% of them")
     importance: Annotated[str, ("auto", *CRITERIA)] = option(
@@ -75,6 +83,7 @@ class PruneChannels:
     heal: Literal["auto", "full", "ls", "none"] = option(
         "auto", "refit layers by least squares; full: and their means and variances; auto: ls where there is --calib"
     )
+    layers: Layers = option((), "by a regular expression, what goes for the nodes whose whole name it matches")
     spec: Path | None = option(None, "a prune.json to obey; align, min and importance then have no say")
     approximate: Literal["auto", "yes", "no"] = option(
         "auto", "cut where that changes more than the channels removed; auto: where healing makes up for it"
@@ -82,13 +91,15 @@ class PruneChannels:
 
     def __post_init__(self) -> None:
         goals = self.goals()
-        if bool(goals) + (self.ratio is not None) + (self.spec is not None) != 1:
+        if (bool(goals) or self.drop is not None) + (self.ratio is not None) + (self.spec is not None) != 1:
             raise UsageError(
                 "give either budgets (macs=, params=, bytes=, peak=, latency=: what is left), ratio= (what is removed),"
                 " or spec= (a file that lists it)"
             )
         if self.spec is not None and self.keep:
             raise UsageError("spec= says what is kept; leave out keep=, and take what is to stay out of the file")
+        if self.spec is not None and self.layers:
+            raise UsageError("spec= says what goes of every layer; leave out layers")
         if timed := [goal for goal, amount in goals.items() if amount.unit and goal != "latency"]:
             raise UsageError(f"{timed[0]}={goals[timed[0]]} is a time; give a share or a count")
         if self.latency is not None and not self.latency.relative and not self.latency.unit:
@@ -97,22 +108,44 @@ class PruneChannels:
             raise UsageError(unknown("criterion", self.importance, CRITERIA))
         if (self.align != "auto" and self.align < 1) or self.min < 1:
             raise UsageError("align and min take a whole number, 1 or more")
-        for pattern in self.keep:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise UsageError(f"keep={pattern} is not a regular expression: {error}") from error
+        readable("keep", self.keep)
+        readable("layers", [pattern for pattern, _ in self.layers])
+        if self.drop is not None and not (0 <= self.drop < math.inf and self.spec is None and self.ratio is None):
+            raise UsageError("drop= takes percentage points of the metric, 0 or more, and goes with macs=, params= …")
 
     def goals(self) -> dict[Goal, Amount]:
         """The goals that were given: what may be left of which cost."""
         return {goal: amount for goal in get_args(Goal) if (amount := getattr(self, goal)) is not None}
 
     def run(self, model: Model, ctx: Context) -> Outcome:
+        """Prune to what is wanted, once or until it is found."""
+        return self._pruned(model, ctx) if self.drop is None else self._within(self.drop, model, ctx)
+
+    def _within(self, drop: float, model: Model, ctx: Context) -> Outcome:
+        """The cheapest network within a drop."""
+        if ctx.calibration is None:
+            raise UsageError("pass 'prune': drop= is measured on data: give --calib")
+
+        def prune(copy: Model, macs: Amount | None, goals: bool) -> Outcome:
+            wanted = replace(self, drop=None, macs=macs or self.macs)
+            if not goals:
+                wanted = replace(wanted, params=None, bytes=None, peak=None, latency=None)
+            return wanted._pruned(copy, ctx)
+
+        found = cheapest_within(drop, model, ctx, ctx.calibration, prune, bool(self.goals()))
+        told, kept = f"drop={drop:g}: {found.told()}", found.model is model
+        model.become(found.model)
+        missed = self._missed(model, ctx, self._time(model, ctx), TOLERANCE)
+        if not found.within(drop):
+            missed = (*missed, f"drop={drop:g} is out of reach: {found.told()} before anything is cut")
+        return Unchanged(f"no cut is within {told}", missed) if kept else Changed(f"{found.note}; {told}", missed)
+
+    def _pruned(self, model: Model, ctx: Context) -> Outcome:
         """Plan, cut, heal."""
         if self.heal in ("ls", "full") and ctx.calibration is None:
             raise UsageError(f"pass 'prune': heal={self.heal} needs calibration data: give --calib")
         spec, start = None if self.spec is None else read(self.spec, ctx.original), self._time(model, ctx)
-        kept, met = _kept(model, self.keep), bool(self.goals()) and not self._missed(model, ctx, start)
+        kept, met = kept_axes(self.keep, self.layers, model), self._met(model, ctx, start)
         copies = part(model)
         doomed, note = self._planned(model, ctx, kept, start, met) if spec is None else self._listed(model, ctx, spec)
         skip_others(model, ctx, copies)
@@ -131,6 +164,11 @@ class PruneChannels:
         end = self._time(model, ctx)
         return Changed(note + self._told(end), self._missed(model, ctx, end, TOLERANCE), repairs)
 
+    def _met(self, model: Model, ctx: Context, start: Beside | None) -> bool:
+        """Whether nothing is left to do."""
+        forced = any(layer.ratio is not None for _, layer in self.layers)
+        return bool(self.goals()) and not forced and not self._missed(model, ctx, start)
+
     def _time(self, model: Model, ctx: Context) -> Beside | None:
         """How long the model takes, where that is asked for."""
         return None if self.latency is None else beside(model, ctx)
@@ -143,35 +181,39 @@ class PruneChannels:
         self, model: Model, ctx: Context, kept: set[Axis], start: Beside | None, met: bool
     ) -> tuple[Mapping[Axis, Array], str]:
         """The slots that a plan removes, and what to say of it."""
+        offers = self._offers(model, ctx, kept)
+        measure = cache(lambda: self._objective(model, ctx, offers))
 
         def draw(grain: Grain, aim: float) -> Draft:
-            return self._draft(model, ctx, kept, grain, 0.0 if start is None else aim * start.before)
+            return self._draft(model, ctx, offers, grain, 0.0 if start is None else aim * start.before, measure)
 
         block = block_of(ctx)
         tried = self._rounds(block)
         if met:
-            list(self._candidates(model, ctx, kept, {}, tried[0][-1]))
+            list(offers.candidates(model, ctx, tried[0][-1], {}))
             return {}, "the goal is met"
         draft: Draft | None = chosen(draw, ctx, tried, self.latency)
         remark = ""
         if draft and self._checks(ctx):
             draft, remark = paying(draft, draw, ctx, block)
         if not draft:
-            for candidate in self._candidates(model, ctx, kept, {}, tried[0][-1]):
+            for candidate in offers.candidates(model, ctx, tried[0][-1], {}):
                 candidate.apply(model, 0)
             return {}, remark or "no channel can be removed"
         model.skipped.update(draft.whole.skipped)
         return draft.doomed, draft.note + remark
 
-    def _draft(self, model: Model, ctx: Context, kept: set[Axis], grain: Grain, before: float) -> Draft:
+    def _draft(
+        self, model: Model, ctx: Context, offers: Offers, grain: Grain, before: float, measure: Callable[[], Loss]
+    ) -> Draft:
         """What a plan leads to; ``before`` is the time that the original counts with."""
         whole, doomed = model.copy(), dict[Axis, Array]()
-        candidates = list(self._candidates(whole, ctx, kept, doomed, grain))
-        plan = self._plan(model, ctx, candidates, before)
+        candidates = list(offers.candidates(whole, ctx, grain, doomed))
+        plan = self._plan(model, ctx, candidates, before, measure)
         for candidate in candidates:
             candidate.apply(whole, plan.amounts[candidate.where])
         harm = sum(float(each.harm[plan.amounts[each.where]]) for each in candidates)
-        note = _note(candidates, plan)
+        note = planned(candidates, plan)
         note += f", {plan.left['latency']:.3g} ms foretold" if self.latency is not None else ""
         return Draft(tuple(plan.amounts.items()), plan, doomed, whole, harm, note)
 
@@ -186,21 +228,12 @@ class PruneChannels:
         timely = self.macs is not None or self.latency is not None
         return timely and self.align == "auto" and ctx.clock is not None and ctx.target is None
 
-    def _listed(self, model: Model, ctx: Context, spec: Spec) -> tuple[dict[Axis, Array], str]:
-        """The slots that the spec lists and all that is tied to them, and what to say of it."""
+    def _listed(self, model: Model, ctx: Context, spec: Spec) -> tuple[Mapping[Axis, Array], str]:
+        """The slots that the spec removes, and what to say of it."""
         try:
-            groups = model.get(ChannelGroups(), ctx)
-            doomed = doomed_by(spec, model, ctx.original, groups, lambda group, atom: self._obstacle(ctx, group, atom))
+            return listed(spec, model, ctx, partial(self._obstacle, ctx))
         except UsageError as error:
             raise UsageError(f"{self.spec}: {error}") from error
-        count = 0
-        for family in families(model, ctx):
-            count += (gone := family.removed(doomed))
-            if not gone:
-                family.skip(model, Reason("recipe", "the prune spec keeps it"))
-        if not doomed:
-            return {}, "the prune spec removes nothing"
-        return doomed, f"removed {count} channel{'s' * (count != 1)}, as the prune spec says"
 
     def _obstacle(self, ctx: Context, group: Group, atom: int) -> Reason | None:
         """Why an atom may not be cut; None when it may."""
@@ -219,6 +252,8 @@ class PruneChannels:
     def _missed(self, model: Model, ctx: Context, time: Beside | None, tolerance: float = 0.0) -> tuple[str, ...]:
         """The budgets that the model as it is exceeds; its time may do so by the ``tolerance``."""
         missed, why = [], "all else is pinned, kept, at its floor or between two multiples of align"
+        if self.drop is not None:
+            why = f"with less, more than drop={self.drop:g} would be lost"
         for goal, amount in self.goals().items():
             total, left = (
                 (time.before, time.after)
@@ -227,46 +262,34 @@ class PruneChannels:
             )
             allowed = amount.of(total) * (1 + tolerance if goal == "latency" else 1)
             if left > allowed:
-                missed.append(f"{goal}={amount} is out of reach: {left / total:.1%} is left; {why}")
+                missed.append(out_of_reach(goal, amount, total, left, why))
         return tuple(missed)
 
-    def _plan(self, model: Model, ctx: Context, candidates: list[Candidate], before: float) -> Plan:
+    def _plan(
+        self, model: Model, ctx: Context, candidates: list[Candidate], before: float, measure: Callable[[], Loss]
+    ) -> Plan:
         if self.ratio is not None:
             return uniform(candidates, self.ratio)
         given = []
         for goal, amount in self.goals().items():
             allowed = amount.of(before if goal == "latency" else held(goal, ctx.original, ctx))
-            given += budgets(goal, model, ctx, allowed, self._added(model, ctx, goal, candidates))
-        return weakest_first(candidates, given)
+            added = biases(goal, model, candidates) if self.heal != "none" and ctx.calibration is not None else []
+            given += budgets(goal, model, ctx, allowed, added)
+        way = "greedy" if self.allocate == "auto" else self.allocate
+        return allocate(way, candidates, given, measure, ctx)
 
-    def _added(self, model: Model, ctx: Context, goal: Goal, candidates: list[Candidate]) -> list[Term]:
-        """What the biases cost that healing may add."""
-        if goal not in ("params", "bytes") or self.heal == "none" or ctx.calibration is None:
-            return []
-        layers = unbiased(model, {axis for candidate in candidates for axis in candidate.saves})
-        sizes = {v.made: v.weight.value().itemsize if goal == "bytes" else 1 for v in layers}
-        return [Term(axis.tensor, size, (axis,)) for axis, size in sizes.items()]
+    def _objective(self, model: Model, ctx: Context, offers: Offers) -> Objective:
+        """What measures plans."""
+        if ctx.calibration is None:
+            raise UsageError(f"pass 'prune': allocate={self.allocate} measures plans: give --calib")
+        ranked = {f.where: (f, offers.ranked[f.where]) for f in families(model, ctx) if f.where in offers.ranked}
+        return Objective(model, ctx, ctx.calibration, ranked, self.heal != "none")
 
-    def _candidates(
-        self, model: Model, ctx: Context, kept: set[Axis], doomed: dict[Axis, Array], grain: Grain
-    ) -> Iterator[Candidate]:
-        """What every family offers; layers of which nothing can be removed are skipped with the reason."""
-        shared, approximates = sharers(model), self._approximates(ctx)
-        ranked = model.get(Sensitivity(self._criterion(model, ctx), tuple(sorted(kept)), approximates), ctx)
-        for family in families(model, ctx):
-            width, count = family.width
-            floor, ranking = max(self.min, math.ceil(FLOOR * width)), ranked.get(family.where)
-            free = 0 if ranking is None else len(ranking.order)
-            steps = family.steps(min(free, len(family.atoms) - math.ceil(floor / count)), grain)
-            if ranking is not None and len(steps) > 1:
-                yield family.candidate(ranking, steps, doomed, self._left_out(grain.of(width)))
-                continue
-            why = f"with align={grain.of(width)} and at least {floor} kept, none of its {width} channels can go"
-            reason = Reason("floor" if floor + count > width else "align", why)
-            if not free:
-                reasons = (self._obstacle(ctx, family.group, atom) for atom in family.atoms.tolist())
-                reason = next(filter(None, reasons), Reason("recipe", "kept by recipe"))
-            family.skip(model, reason, {} if free else shared)
+    def _offers(self, model: Model, ctx: Context, kept: set[Axis]) -> Offers:
+        """What may go, and in which order."""
+        question = Sensitivity(self._criterion(model, ctx), tuple(sorted(kept)), self._approximates(ctx))
+        ranked = model.get(question, ctx)
+        return Offers(ranked, self.min, self.layers, self.ratio, partial(self._obstacle, ctx))
 
     def _criterion(self, model: Model, ctx: Context) -> str:
         if self.importance == "auto":
@@ -274,25 +297,3 @@ class PruneChannels:
         if why := refusal(self.importance, model, ctx, self._approximates(ctx)):
             raise UsageError(f"pass 'prune': {why}")
         return self.importance
-
-    def _left_out(self, align: int) -> Reason:
-        if self.ratio is None:
-            return Reason("goal", "others do less harm for what they save")
-        return Reason("align", f"ratio={self.ratio} of its channels is less than may go with align={align}")
-
-
-def _kept(model: Model, patterns: tuple[str, ...]) -> set[Axis]:
-    """The axes of the outputs of the nodes that the patterns match."""
-    kept: set[Axis] = set()
-    for pattern in patterns:
-        matched = [node for node in model.nodes if re.fullmatch(pattern, node.name)]
-        if not matched:
-            raise UsageError(f"pass 'prune': keep: {unknown('node', pattern, [n.name for n in model.nodes])}")
-        kept.update(axis for node in matched for t in node.outputs if t is not None for axis in t.axes())
-    return kept
-
-
-def _note(candidates: list[Candidate], plan: Plan) -> str:
-    removed, every = sum(plan.amounts.values()), sum(len(c.harm) - 1 for c in candidates)
-    groups = sum(amount > 0 for amount in plan.amounts.values())
-    return f"removed {removed} of {every} channels in {groups} of {len(candidates)} groups"

@@ -22,6 +22,7 @@ __all__ = ["colony", "projected"]
 SOURCES = 10
 PATIENCE = 5  # looks beside a source that find nothing better
 CHANGED = 2  # candidates whose share a bee changes
+IDLE = 2  # cycles that lead to plans known already, at which the search ends
 LEVELS = np.linspace(0, 2, 201)
 
 
@@ -73,10 +74,11 @@ def colony(candidates: Sequence[Candidate], budgets: Sequence[Budget], trials: T
     bees.settle(1, _shares(candidates, same_share(candidates, budgets)))
     for source in range(2, SOURCES):
         bees.settle(source, bees.sources[source].copy())
-    for _ in range(trials.most):
-        if not trials.left:
-            break
+    idle = 0
+    while trials.left and idle < IDLE:
+        left = trials.left
         bees.cycle()
+        idle = idle + 1 if trials.left == left else 0
     return trials.best
 
 

@@ -21,11 +21,11 @@ from onnxprune.plan import Amounts, Budget, Candidate, Plan
 
 __all__ = ["searched", "solved"]
 
-BUCKETS = 2000
+BUCKETS = 1000
 ROUNDS = 3  # of dynamic programming: costs are products of sizes, and add up only around a plan
 SPREAD = 1.0  # standard deviation of the logarithm of a coefficient
 DRAWN = 0.4  # of the trials, with coefficients drawn anew; the others change the best ones
-IDLE = 20  # draws in a row that lead to plans known already, at which the search ends
+IDLE = 12  # draws in a row that lead to plans known already, at which the search ends
 
 
 def searched(candidates: Sequence[Candidate], budgets: Sequence[Budget], trials: Trials) -> Plan:

@@ -28,8 +28,8 @@ class Ledger:
         self.totals = {b.name: b.cost.total() for b in budgets}
         self.left = dict(self.totals)
         self._parts = {c.where: {b.name: b.cost.touched(c.saves) for b in budgets} for c in candidates}
-        for where, amount in start.items():
-            if amount and not self.excluded(where):
+        for where, c in self.candidates.items():
+            if (amount := start.get(where, int(c.steps[0]))) and not self.excluded(where):
                 self.take(where, amount)
 
     def unmet(self) -> list[Budget]:
@@ -61,7 +61,7 @@ class Ledger:
         last = {where: self._before(where) for where, amount in self.amounts.items() if amount}
         gain = {where: self.candidates[where].harm[[self.amounts[where], less]] for where, less in last.items()}
         for where in sorted(last, key=lambda w: (float(gain[w][1] - gain[w][0]), w)):
-            while self.amounts[where] and self._can_spare(where):
+            while self._before(where) < self.amounts[where] and self._can_spare(where):
                 self.take(where, self._before(where))
 
     def _before(self, where: str) -> int:

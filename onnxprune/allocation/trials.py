@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
 from onnxprune.plan import Amounts, Plan
 
-__all__ = ["Trials"]
+__all__ = ["Loss", "Trials"]
+
+Loss: TypeAlias = Callable[[Amounts], float]  # what the network loses that a plan leads to
 
 
 def _nothing() -> None:
@@ -20,7 +23,7 @@ def _nothing() -> None:
 class Trials:
     """Measures at most ``most`` plans with ``loss``, each once; remembers the best, the first of equals."""
 
-    loss: Callable[[Amounts], float]
+    loss: Loss
     most: int
     seed: int = 0
     done: Callable[[], object] = _nothing

@@ -273,3 +273,16 @@ def test_a_pass_given_as_an_object_does_the_same() -> None:
     ctx, after = context(model), model.copy()
     PassManager((PruneChannels(macs=Amount.parse("50%"), heal="none"),)).run(after, ctx)
     assert after.fingerprint() == prune(model, ctx, macs="50%")[0].fingerprint()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("amount", ["1%", "10"])
+def test_the_nearest_amount_is_named_and_can_be_had(kind: str, amount: str) -> None:
+    model = wide()
+    after, record = prune(model, **{kind: amount, "align": 8})
+    (missed,) = record.missed
+    nearest = re.search(rf"; the nearest is {kind}=(\S+)$", missed)
+    assert nearest is not None
+    again, met = prune(model, **{kind: nearest[1], "align": 8})
+    assert met.missed == ()
+    assert again.fingerprint() == after.fingerprint()
