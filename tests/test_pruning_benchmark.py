@@ -45,7 +45,7 @@ def test_a_curve_is_a_row_for_every_share_and_a_picture(tmp_path: Path, monkeypa
     assert [(row["wanted"], row["main"]) for row in rows] == [(0.8, False), (0.5, True)]
     assert [row["seconds"] for row in rows] == [None, None]  # a cache makes them worthless
     text = page.read_text(encoding="utf-8")
-    assert f"| `digits_cnn` | 50% | {rows[1]['original']:.2%} | {rows[1]['drop']:.1f} |" in text
+    assert f"| `digits_cnn` | 50% | {rows[1]['original']:.2%} | {rows[1]['drop']:.1f}" in text
     assert "](pictures/found.svg)" in text
     ElementTree.parse(page.parent / "pictures" / "found.svg")
 

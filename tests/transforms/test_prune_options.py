@@ -280,7 +280,7 @@ def test_healing_is_done_where_there_is_data_and_nothing_says_no() -> None:
         pytest.param({"macs": "50%", "keep": ["ok", "[b"]}, "keep=[b is not a regular expression: ", id="one of two"),
         pytest.param({"macs": "50%", "importance": "l3"}, "option 'importance' cannot be 'l3'; it takes one of auto,",
                      id="importance"),
-        pytest.param({"macs": "50%", "heal": "sgd"}, "option 'heal' cannot be 'sgd'; it takes one of auto, full, ls, none",
+        pytest.param({"macs": "50%", "heal": "sgd"}, "option 'heal' cannot be 'sgd'; it takes one of auto, full,",
                      id="heal"),
         pytest.param({"mac": "50%"}, "no option 'mac'; did you mean 'macs'?", id="a slip"),
     ],
