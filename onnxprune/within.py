@@ -13,7 +13,7 @@ from onnxprune.analyses.cost import Cost
 from onnxprune.calibrate import Calibration
 from onnxprune.evaluate import Accuracy
 from onnxprune.model import Model
-from onnxprune.passes import Changed, Context, Outcome
+from onnxprune.passes import Changed, Context, Outcome, Repair
 from onnxprune.units import Amount
 
 __all__ = ["Measured", "cheapest_within", "measured"]
@@ -32,6 +32,7 @@ class Measured:
     note: str
     share: float
     accuracy: Accuracy
+    repairs: tuple[Repair, ...] = ()
 
     def within(self, drop: float) -> bool:
         """Whether it loses no more than so many points."""
@@ -46,8 +47,9 @@ class Measured:
 def measured(model: Model, outcome: Outcome | None, ctx: Context, data: Calibration) -> Measured:
     """A network beside the original, on the check part of the data."""
     macs, total = (each.get(Cost("macs"), ctx).total() for each in (model, ctx.original))
-    note = outcome.note if isinstance(outcome, Changed) else ""
-    return Measured(model, note, macs / (total or 1), ctx.evaluator.measure(ctx.original, model, data.split()[1]))
+    note, repairs = (outcome.note, outcome.repairs) if isinstance(outcome, Changed) else ("", ())
+    accuracy = ctx.evaluator.measure(ctx.original, model, data.split()[1])
+    return Measured(model, note, macs / (total or 1), accuracy, repairs)
 
 
 def cheapest_within(drop: float, model: Model, ctx: Context, data: Calibration, prune: Prune, goals: bool) -> Measured:

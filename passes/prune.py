@@ -69,9 +69,7 @@ class PruneChannels:
     align: Literal["auto"] | int = option(
         "auto", "layers keep a multiple of so many channels; auto: as fast kernels want and goals allow"
     )
-    drop: float | None = option(
-        None, "percentage points that the metric may fall on calibration data; the cheapest such"
-    )
+    drop: float | None = option(None, "points that the metric may fall on calibration data: the cheapest network such")
     allocate: Annotated[str, ("auto", *ALLOCATIONS, *SEARCHES)] = option(
         "auto", "how layers share what has to go (auto: greedy); dp and abc try networks out on calibration data"
     )
@@ -138,7 +136,9 @@ class PruneChannels:
         missed = self._missed(model, ctx, self._time(model, ctx), TOLERANCE)
         if not found.within(drop):
             missed = (*missed, f"drop={drop:g} is out of reach: {found.told()} before anything is cut")
-        return Unchanged(f"no cut is within {told}", missed) if kept else Changed(f"{found.note}; {told}", missed)
+        if kept:
+            return Unchanged(f"no cut is within {told}", missed)
+        return Changed(f"{found.note}; {told}", missed, found.repairs)
 
     def _pruned(self, model: Model, ctx: Context) -> Outcome:
         """Plan, cut, heal."""
