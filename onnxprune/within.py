@@ -1,6 +1,6 @@
 """The cheapest network whose metric falls by no more than is allowed: bisection over the MACs that may be left.
 
-Every network on the way is really cut and healed, and measured on the part of the calibration data that is kept back.
+Every network on the way is really cut and healed, on one part of the calibration data, and measured on the other.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Measured:
 
 
 def measured(model: Model, outcome: Outcome | None, ctx: Context, data: Calibration) -> Measured:
-    """A network beside the original, on the check part of the data."""
+    """A network beside the original, on the data."""
     macs, total = (each.get(Cost("macs"), ctx).total() for each in (model, ctx.original))
     note, repairs = (outcome.note, outcome.repairs) if isinstance(outcome, Changed) else ("", ())
-    accuracy = ctx.evaluator.measure(ctx.original, model, data.split()[1])
+    accuracy = ctx.evaluator.measure(ctx.original, model, data)
     return Measured(model, note, macs / (total or 1), accuracy, repairs)
 
 

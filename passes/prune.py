@@ -120,17 +120,18 @@ class PruneChannels:
         return self._pruned(model, ctx) if self.drop is None else self._within(self.drop, model, ctx)
 
     def _within(self, drop: float, model: Model, ctx: Context) -> Outcome:
-        """The cheapest network within a drop."""
+        """The cheapest network within a drop, measured on samples that nothing was fitted to."""
         if ctx.calibration is None:
             raise UsageError("pass 'prune': drop= is measured on data: give --calib")
+        fit, check = ctx.calibration.split()
 
         def prune(copy: Model, macs: Amount | None, goals: bool) -> Outcome:
             wanted = replace(self, drop=None, macs=macs or self.macs)
             if not goals:
                 wanted = replace(wanted, params=None, bytes=None, peak=None, latency=None)
-            return wanted._pruned(copy, ctx)
+            return wanted._pruned(copy, replace(ctx, calibration=fit))
 
-        found = cheapest_within(drop, model, ctx, ctx.calibration, prune, bool(self.goals()))
+        found = cheapest_within(drop, model, ctx, check, prune, bool(self.goals()))
         told, kept = f"drop={drop:g}: {found.told()}", found.model is model
         model.become(found.model)
         missed = self._missed(model, ctx, self._time(model, ctx), TOLERANCE)
