@@ -11,6 +11,7 @@ deviation over the seeds. Seconds are told where nothing is kept between runs, w
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,12 +39,17 @@ def arguments(group: argparse._ArgumentGroup) -> None:
     """The options of this benchmark."""
     group.add_argument("--peers", action="store_true", help="Torch-Pruning and onnxsim as well")
     group.add_argument("--curve", action="store_true", help="at 90, 80 … 30%% of the MACs, and a picture with --page")
+    earlier = "the JSON of earlier runs, of which --page is made instead of new ones"
+    group.add_argument("--rows", type=Path, nargs="+", metavar="FILE", help=earlier)
 
 
 def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """One row for each network with labelled test data, share of MACs and contestant."""
     rows = list[dict[str, Any]]()
     try:
+        if args.rows:
+            rows += told(args.rows)
+            return
         for path in args.models:
             if beside(path, "calib") is not None and beside(path, "test") is not None:
                 for row in _network(path, args):
@@ -52,6 +58,15 @@ def main(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     finally:
         if args.page is not None and rows:
             write(args.page, rows)
+
+
+def told(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """The rows of earlier runs; of two of the same network, share and contestant the first."""
+    seen = set[tuple[object, ...]]()
+    for row in (row for file in files for row in json.loads(file.read_text())["benchmarks"]["pruning"]["figures"]):
+        if (key := (row["network"], row["wanted"], row["contestant"])) not in seen:
+            seen.add(key)
+            yield row
 
 
 def _network(path: Path, args: argparse.Namespace) -> Iterator[dict[str, Any]]:

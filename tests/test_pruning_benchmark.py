@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -22,7 +23,7 @@ NETWORK = MODELS / "digits_cnn.onnx"
 
 
 def given(**more: Any) -> Namespace:
-    usual = {"macs": "50%", "seeds": 2, "peers": False, "curve": False, "page": None, "torch": None}
+    usual = {"macs": "50%", "seeds": 2, "peers": False, "curve": False, "page": None, "torch": None, "rows": None}
     return Namespace(models=[NETWORK], **{**usual, **more})
 
 
@@ -48,6 +49,10 @@ def test_a_curve_is_a_row_for_every_share_and_a_picture(tmp_path: Path, monkeypa
     assert f"| `digits_cnn` | 50% | {rows[1]['original']:.2%} | {rows[1]['drop']:.1f}" in text
     assert "](pictures/found.svg)" in text
     ElementTree.parse(page.parent / "pictures" / "found.svg")
+    kept, again = tmp_path / "kept.json", tmp_path / "again" / "found.md"
+    kept.write_text(json.dumps({"benchmarks": {"pruning": {"figures": rows}}}))
+    assert list(pruning.main(given(rows=[kept, kept], page=again))) == []
+    assert again.read_text(encoding="utf-8") == text
 
 
 def test_a_peer_that_is_not_there_is_a_remark(monkeypatch: pytest.MonkeyPatch) -> None:
