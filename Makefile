@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint architectures coverage zoo builds corpora operators fuzz faults large docs pictures bench models clean
+.PHONY: demo test lint architectures coverage zoo builds corpora operators fuzz faults large docs pictures accuracy bench models clean
 
 demo: .venv/.ready  ## compress a network that lies in the repository, into build/demo/
 	$(BIN)/onnxprune models/digits_resnet.onnx --passes fold,prune:macs=50% --calib models/digits.calib.npz \
@@ -27,6 +27,9 @@ architectures: .venv/.ready  ## the suite on the structures of torchvision's and
 
 coverage: .venv/.ready  ## export, prune and compare them anew, beside the peers; hours, 30 GB, goes on where it stopped
 	$(BIN)/python -m benchmarks coverage --page docs/coverage.md -o build/coverage.json
+
+accuracy: .venv/.ready  ## networks of ../shared/zoo pruned without training, beside the peers; hours
+	$(BIN)/python -m benchmarks pruning --peers --curve --page docs/accuracy.md -o build/accuracy.json
 
 corpora: .venv/.ready  ## the suite on the backend cases of onnx, with counts
 	$(BIN)/pytest -m corpora tests/corpora
