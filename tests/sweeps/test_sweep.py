@@ -143,7 +143,7 @@ def test_without_latency_there_is_no_such_front() -> None:
 
 def test_the_best_is_the_smallest_that_reaches_every_goal() -> None:
     data = {"calib": some(), "test": TEST}
-    found = sweep(MODELS / "digits_cnn.onnx", "fold,prune", over="macs=10%,80%,90%", max_drop=2, **data)
+    found = sweep(MODELS / "digits_cnn.onnx", "fold,prune:align=8", over="macs=10%,80%,90%", max_drop=2, **data)
     assert found.missed == ()
     assert found.best is found.points[1]
     assert found.points[0].report.missed[-1].startswith("max_drop: top1 fell by")
@@ -180,7 +180,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[tuple[str, str]
 
 
 def test_statistics_are_computed_once(counted: Counter[tuple[str, str]]) -> None:
-    model, passes = MODELS / "digits_cnn.onnx", "fold,prune:heal=none"
+    model, passes = MODELS / "digits_cnn.onnx", "fold,prune:heal=none:align=8"
     found = sweep(model, passes, over="macs=30..90%:step=20%", test=TEST)
     own = {point.result.model.fingerprint() for point in found.points}
     shared = {key: count for key, count in counted.items() if key[1] not in own}
