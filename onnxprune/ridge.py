@@ -71,13 +71,14 @@ def refitted(view: Linear, fit: Sums, check: Sums, matched: bool = False) -> Hea
     log.info("%s: relative error %.4f → %.4f", view.node.name, before, min(before, after))
     _join(fit, check)
     sizes = fit.count, start.shape[2] - (not biased)
+    as_it_was = Healed(before, before, rows=sizes[0], unknowns=sizes[1])
     if not (after < before or matched):
-        return Healed(before, before, None, None, 0.0, 0, *sizes)
+        return as_it_was
     found = fit.nearest(start, ridge, biased, steps) if after < before else start
     found = fit.matched(found) if matched and biased else found
     weight, bias = tensors(view, found)
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        return Healed(before, before, None, None, 0.0, 0, *sizes)
+        return as_it_was
     return Healed(before, min(before, after), weight, bias if biased else None, ridge, steps, *sizes)
 
 
