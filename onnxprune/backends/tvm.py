@@ -12,6 +12,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,8 @@ class Program:
 
         self.path = path
         try:
-            self._main = tvm.relax.VirtualMachine(_load_module(path), tvm.cpu())["main"]
+            self._machine = tvm.relax.VirtualMachine(_load_module(path), tvm.cpu())
+            self._main = self._machine["main"]
         except OnnxPruneError:
             raise
         except Exception as error:
@@ -124,6 +126,22 @@ class Program:
             raise BackendError(f"{self.path} does not run on inputs {given}: {_reason(error)}") from error
         outputs = [result] if isinstance(result, tvm.runtime.Tensor) else result
         return [output.numpy() for output in outputs]
+
+    def bound(self, feeds: Sequence[Array]) -> Callable[[], object]:
+        """A run on inputs that are in place, whose outputs stay where they are: for timing."""
+        import tvm
+
+        return partial(self._main, *(tvm.runtime.tensor(np.asarray(feed)) for feed in feeds))
+
+    def watch(self, seen: Callable[[str, bool, tuple[int, ...]], None]) -> None:
+        """Tell of every call from now on: its name, whether it is about to start, the shape of its last tensor."""
+
+        def instrument(_: object, name: str, before: bool, __: object, *args: object) -> int:
+            shapes = [arg.shape for arg in args if hasattr(arg, "shape")]
+            seen(name, before, tuple(map(int, shapes[-1])) if shapes else ())
+            return 0
+
+        self._machine.set_instrument(instrument)
 
 
 def load(path: Path) -> Program:
