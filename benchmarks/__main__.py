@@ -32,6 +32,7 @@ from onnxprune.errors import unknown
 __all__ = ["discovered", "main"]
 
 WIDE = 200  # columns, where no terminal says how many there are
+SPREAD = " ±"  # ends the name of a spread
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -108,17 +109,23 @@ def _title(module: ModuleType) -> str:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """The rows, or where they have more figures than there are rows, the figures line by line."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    lines: Iterable[Sequence[Any]] = [names, *([row.get(name) for name in names] for row in rows)]
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if not name.endswith(SPREAD)]
+    lines: Iterable[Sequence[str]] = [names, *([_cell(row, name) for name in names] for row in rows)]
     if len(names) > len(rows):
         lines = list(zip(*lines, strict=True))
-    head, *body = [[_shown(each) for each in line] for line in lines]
+    head, *body = lines
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for index, name in enumerate(head):
         table.add_column(name, justify="right" if index else "left", overflow="fold")
     for line in body:
         table.add_row(*line)
     return table
+
+
+def _cell(row: Mapping[str, Any], name: str) -> str:
+    """A figure, and the spread that stands beside it in the row as ``name ±``."""
+    spread = row.get(f"{name}{SPREAD}")
+    return _shown(row.get(name)) if spread is None else f"{_shown(row.get(name))} ± {_shown(spread)}"
 
 
 def _shown(figure: Any) -> str:

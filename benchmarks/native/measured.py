@@ -1,0 +1,122 @@
+"""The figures of one network: its forms compiled, checked, and run in turns with onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import load
+from benchmarks.native.alone import compiled, memory
+from benchmarks.native.runtimes import ONNXRUNTIME, OURS
+from benchmarks.native.suite import ALIGNED, ODD, Network
+from benchmarks.native.turns import Worker, rounds
+from onnxprune.node import Array
+
+__all__ = ["Built", "built", "error", "figures", "measure"]
+
+Row = dict[str, Any]
+Samples = Sequence[Sequence[float]]  # of each round
+MB = 1e6
+
+
+@dataclass(frozen=True)
+class Built:
+    """A network with its library, the inputs it is run on, and what is known before anything is timed."""
+
+    network: Network
+    library: Path
+    feeds: Path
+    figures: Row
+
+    def worker(self, runtime: str, threads: int) -> Worker:
+        """A process that runs it."""
+        path = self.library if runtime == OURS else self.network.path
+        return Worker(runtime, path, self.feeds, threads)
+
+
+def built(network: Network, folder: Path) -> Built:
+    """Compile a network; raises BackendError where that cannot be done."""
+    stem = f"{network.name}-{network.form.replace(' ', '-')}"
+    library, feeds = folder / f"{stem}.so", network.feeds(folder / f"{stem}.npz")
+    told = compiled(network.path, library, dict(network.shapes))
+    taken, planned = memory(OURS, library, feeds)["run"], network.costs.bytes + network.costs.peak_activation_bytes
+    figures = {
+        "compile s": told["seconds"],
+        "library MB": told["bytes"] / MB,
+        "memory MB": taken / MB,
+        "over planned": taken / planned,
+    }
+    return Built(network, library, feeds, figures)
+
+
+def measure(all_built: Sequence[Built], threads: int, count: int, seconds: float) -> Iterator[Row]:
+    """One row for each form of a network, all run in turns; ``count`` rounds of ``seconds`` for each process."""
+    with ExitStack() as stack:
+        workers = {
+            (each.network.form, runtime): stack.enter_context(each.worker(runtime, threads))
+            for each in all_built
+            for runtime in (OURS, ONNXRUNTIME)
+        }
+        errors = {each.network.form: _compared(each, workers) for each in all_built}
+        found = rounds(workers, count, seconds)
+    for each in all_built:
+        form = each.network.form
+        times = figures(found[form, OURS], found[form, ONNXRUNTIME])
+        if form == ALIGNED and (ODD, OURS) in found:
+            times["over odd"] = ratio(found[ODD, OURS], found[form, OURS])[0]
+        yield {**head(each.network, threads), **times, "error": errors[form], **each.figures, "load": load()[0]}
+
+
+def head(network: Network, threads: int) -> Row:
+    """What a row begins with."""
+    return {"network": network.name, "form": network.form, "threads": threads, "M MACs": network.costs.macs / 1e6}
+
+
+def figures(ours: Samples, theirs: Samples) -> Row:
+    """Medians and spreads of two runtimes' samples, and their ratio."""
+    (a, a_spread), (b, b_spread) = (_middle([x for samples in each for x in samples]) for each in (ours, theirs))
+    times = {
+        "ours ms": 1e3 * a,
+        "ours ms ±": 1e3 * a_spread,
+        "onnxruntime ms": 1e3 * b,
+        "onnxruntime ms ±": 1e3 * b_spread,
+    }
+    paired, spread = ratio(theirs, ours)
+    return {**times, "ratio": paired, "ratio ±": spread, "of medians": b / a}
+
+
+def ratio(above: Samples, below: Samples) -> tuple[float, float]:
+    """The median and the spread of the rounds' ratios: what slows a round slows both."""
+    return _middle([median(a) / median(b) for a, b in zip(above, below, strict=True)])
+
+
+def error(got: Sequence[Array], want: Sequence[Array]) -> float:
+    """The largest max|Δ| / max|y| of any output; infinite where a shape or what is finite differs."""
+    return max(map(_error, got, want), default=0.0) if len(got) == len(want) else np.inf
+
+
+def _error(got: Array, want: Array) -> float:
+    if got.shape != want.shape or not np.array_equal(np.isfinite(got), known := np.isfinite(want)):
+        return np.inf
+    x, y = (each[known].astype(np.float64) for each in (got, want))
+    return float(np.abs(x - y).max(initial=0) / (np.abs(y).max(initial=0) or 1.0))
+
+
+def _compared(each: Built, workers: Mapping[tuple[str, str], Worker]) -> float:
+    got, want = (
+        workers[each.network.form, runtime].outputs(each.feeds.with_suffix(f".{runtime}.npz"))
+        for runtime in (OURS, ONNXRUNTIME)
+    )
+    return error(got, want)
+
+
+def _middle(values: Sequence[float]) -> tuple[float, float]:
+    """The median, and the distance between the quartiles."""
+    low, middle, high = np.percentile(values, (25, 50, 75))
+    return float(middle), float(high - low)

@@ -1,0 +1,110 @@
+"""The benchmark of compiled code: one small network against onnxruntime, and what its figures are made of."""
+
+from __future__ import annotations
+
+import json
+import math
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from benchmarks import codegen
+from benchmarks.native import measured
+from benchmarks.native.kept import Kept
+from benchmarks.native.made import MADE
+from benchmarks.native.summary import summaries
+from benchmarks.native.turns import Worker
+from benchmarks.native.worker import save_feeds
+from onnxprune.errors import BackendError
+
+
+def asked(**other: object) -> Namespace:
+    given = {"wanted": ["digits_cnn"], "threads": [1], "pruned": False, "quick": True, "resume": None}
+    return Namespace(**{**given, **other})
+
+
+def test_a_network_is_compiled_checked_and_timed_beside_onnxruntime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codegen, "FOLDER", tmp_path)
+    [row] = codegen.main(asked(resume=tmp_path / "rows"))
+    assert (row["network"], row["form"], row["threads"]) == ("digits_cnn", "as it is", 1)
+    assert 0 < row["error"] < 1e-4
+    assert row["ours ms"] > 0 < row["onnxruntime ms"]
+    assert row["ratio"] == pytest.approx(row["of medians"], rel=0.5)
+    assert row["memory MB"] > 0 < row["compile s"]
+    monkeypatch.setattr(codegen, "built", None)
+    assert list(codegen.main(asked(resume=tmp_path / "rows"))) == [row]
+
+
+def test_an_unknown_network_is_refused_with_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codegen, "FOLDER", tmp_path)
+    with pytest.raises(SystemExit, match="did you mean 'digits_cnn'"):
+        next(codegen.main(asked(wanted=["digit_cnn"])))
+
+
+def test_a_process_that_cannot_load_says_why(tmp_path: Path) -> None:
+    save_feeds(tmp_path / "feeds.npz", [np.zeros(1, np.float32)])
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(BackendError, match=r"onnxruntime ended with 1: .*model\.onnx"):
+        Worker("onnxruntime", tmp_path / "model.onnx", tmp_path / "feeds.npz", 1)
+
+
+def test_a_round_that_is_slow_for_both_does_not_change_the_ratio() -> None:
+    ours, theirs = [[1.0, 1.0], [9.0, 9.0], [1.0, 1.0]], [[2.0, 2.0], [18.0, 18.0], [2.0, 2.0]]
+    assert measured.ratio(theirs, ours) == (2.0, 0.0)
+    assert measured.figures(ours, [*theirs[:2], [3.0, 3.0]])["ratio ±"] > 0
+
+
+def test_outputs_differ_by_their_largest_relative_difference() -> None:
+    want = [np.array([1.0, np.inf, -4.0]), np.zeros(2)]
+    assert measured.error(want, want) == 0
+    assert measured.error([np.array([1.0, np.inf, -3.0]), np.zeros(2)], want) == 0.25
+    assert measured.error([np.array([1.0, 5.0, -4.0]), np.zeros(2)], want) == np.inf
+    assert measured.error([want[0], np.zeros(3)], want) == np.inf
+
+
+def test_means_are_geometric_and_name_what_is_behind() -> None:
+    common = {"form": "as it is", "threads": 1, "of medians": 1.0, "error": 0.0, "over planned": 1.0}
+    rows = [
+        {**common, "network": "a", "M MACs": 10, "ratio": 0.5},
+        {**common, "network": "b", "M MACs": 100, "ratio": 2.0},
+        {"network": "c", "form": "as it is", "threads": 1, "remarks": "why"},
+    ]
+    both, small = summaries(rows)
+    assert both["ratio"] == pytest.approx(1.0)
+    assert both["remarks"] == "below 0.7: a (0.50); not measured: c"
+    assert small["ratio"] == pytest.approx(0.5)
+
+
+def test_rows_of_another_setting_and_half_a_line_are_not_taken_up(tmp_path: Path) -> None:
+    path, row = tmp_path / "rows", {"network": "a", "form": "odd", "threads": 1}
+    Kept.of(path, {"git": "1"}).add(row)
+    with path.open("a") as file:
+        file.write(json.dumps({"setting": {"git": "1"}, "row": {**row, "threads": 2}})[:-4])
+    assert Kept.of(path, {"git": "1"}).all("a", ["odd"], [1]) == [row]
+    assert Kept.of(path, {"git": "1"}).all("a", ["odd"], [1, 2]) is None
+    assert Kept.of(path, {"git": "2"}).all("a", ["odd"], [1]) is None
+
+
+# Parameters as torchvision publishes them; of VGG-11 those of the convolutions, and of the one dense layer here.
+PUBLISHED = {
+    "resnet18": 11_689_512,
+    "resnet50": 25_557_032,
+    "mobilenet_v2": 3_504_872,
+    "squeezenet": 1_235_496,
+    "vgg11": 9_220_480 + 513_000,
+}
+NORMALISED = ("resnet18", "resnet50", "mobilenet_v2")  # each channel has a scale and a shift, of which one is left
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_made_networks_are_those_of_the_literature(name: str) -> None:
+    made = MADE[name]()
+    onnx.checker.check_model(made, full_check=True)
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in made.graph.initializer if tensor.dims}
+    folded = sum(sizes[node.input[2]] for node in made.graph.node if node.op_type == "Conv")
+    assert sum(sizes.values()) + folded * (name in NORMALISED) == PUBLISHED[name]
