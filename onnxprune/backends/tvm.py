@@ -23,6 +23,7 @@ from onnxprune.backends import Artifact, refusal
 from onnxprune.backends.link import find_linker, link_shared
 from onnxprune.backends.static import fix_shapes
 from onnxprune.backends.targets import Target
+from onnxprune.codegen.cpu import Cpu
 from onnxprune.errors import BackendError, OnnxPruneError
 from onnxprune.node import Array
 from onnxprune.output import scratch, staged
@@ -83,7 +84,7 @@ def build(proto: onnx.ModelProto, target: Target, path: Path, shapes: Mapping[st
     if missing := unsupported(fixed):
         raise BackendError(refusal(missing))
     with _quiet():
-        executable = _compile(_import(fixed), target)
+        executable = _compile(_import(fixed, target), target)
     _export(executable, linker, path)
     return Artifact(name=target.name, artifact=path, bytes=path.stat().st_size)
 
@@ -185,20 +186,20 @@ def _integer(node: onnx.NodeProto, name: str, default: int = 0) -> int:
     return next((attribute.i for attribute in node.attribute if attribute.name == name), default)
 
 
-def _import(proto: onnx.ModelProto) -> IRModule:
-    from tvm.relax.frontend.onnx import from_onnx
+def _import(proto: onnx.ModelProto, target: Target) -> IRModule:
+    from onnxprune.codegen.importer import imported
 
     try:
-        return from_onnx(proto)
+        return imported(proto, Cpu.of(target))
     except Exception as error:
         raise _failure("TVM cannot import the model", error) from error
 
 
 def _compile(module: IRModule, target: Target) -> Executable:
-    import tvm
+    from onnxprune.codegen.pipeline import compiled
 
     try:
-        return tvm.compile(module, _tvm_target(target))
+        return compiled(module, _tvm_target(target), Cpu.of(target))
     except Exception as error:
         raise _failure(f"TVM cannot compile the model for target '{target.name}'", error) from error
 

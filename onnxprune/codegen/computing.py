@@ -1,0 +1,109 @@
+"""What a kernel computes, element by element, as tensor expressions of TVM: the meaning that a loop nest must keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tvm import te, tirx
+from tvm.te import Tensor
+
+from onnxprune.codegen.kernels import ATTRIBUTE, Kernel
+
+__all__ = ["computed"]
+
+LOWEST = -3.4028234663852886e38  # of float32: the start of a maximum
+
+
+def computed(kernel: Kernel, *inputs: Tensor) -> Tensor:
+    """The result of a kernel on its ``inputs``: what the window slides over, and the weights if there are any.
+
+    Shapes: ``plain`` [n, c, h, w], ``blocked`` [n, c/lanes, h, w, lanes] or ``rows`` [..., c] in; ``rows`` [..., o]
+    or [n, o/lanes, h, w, lanes] out.
+    """
+    shape = _shape(kernel, inputs[0])
+    body = {"product": _product, "depthwise": _depthwise}.get(kernel.kind, _pooled)(kernel, *inputs)
+    result: Tensor = te.compute(shape, body, name="kernel", attrs={ATTRIBUTE: kernel.written()})
+    return result
+
+
+def _shape(kernel: Kernel, source: Tensor) -> list[Any]:
+    if kernel.source == "rows":
+        return [*source.shape[:-1], kernel.outputs]
+    return [kernel.batch, kernel.blocks, *kernel.window.target, kernel.lanes]
+
+
+def _axes(kernel: Kernel) -> list[Any]:
+    return [te.reduce_axis((0, size), name) for size, name in zip(kernel.window.kernel, ("kh", "kw"), strict=True)]
+
+
+def _product(kernel: Kernel, x: Tensor, w: Tensor) -> Callable[..., Any]:
+    c = te.reduce_axis((0, kernel.channels), "c")
+    if kernel.source == "rows":
+        lanes = kernel.lanes
+
+        def row(*at: Any) -> Any:
+            weight = w[at[-1] // lanes, c, at[-1] % lanes] if kernel.packed else w[at[0], c, at[-1]]
+            return te.sum(x[(*at[:-1], c)] * weight, axis=[c])
+
+        return row
+    kh, kw = _axes(kernel)
+    block = kernel.block
+    whole, rest = kernel.channels // block * block, kernel.channels % block
+    tap = kh * kernel.window.kernel[1] + kw
+    at = (c // block * kernel.taps + tap) * block + c % block
+    if rest:
+        at = tirx.if_then_else(c < whole, at, whole * kernel.taps + tap * rest + c - whole)
+    per_group = kernel.blocks // kernel.groups
+
+    def value(n: Any, o: Any, i: Any, j: Any, lane: Any) -> Any:
+        first = (o // per_group) * (kernel.channels // block) if kernel.groups > 1 else 0
+        inner = (c % block,) if kernel.source == "blocked" else ()
+        element = _inside(kernel, x, (n, first + c // block), i, j, kh, kw, inner, 0.0)
+        return te.sum(element * w[o, at, lane], axis=[c, kh, kw])
+
+    return value
+
+
+def _depthwise(kernel: Kernel, x: Tensor, w: Tensor) -> Callable[..., Any]:
+    kh, kw = _axes(kernel)
+
+    def value(n: Any, o: Any, i: Any, j: Any, lane: Any) -> Any:
+        element = _inside(kernel, x, (n, o), i, j, kh, kw, (lane,), 0.0)
+        return te.sum(element * w[o, kh * kernel.window.kernel[1] + kw, lane], axis=[kh, kw])
+
+    return value
+
+
+def _pooled(kernel: Kernel, x: Tensor) -> Callable[..., Any]:
+    """A maximum, or the sum that a mean is made of: the loop nest divides it."""
+    kh, kw = _axes(kernel)
+    most = kernel.kind == "max"
+
+    def value(n: Any, o: Any, i: Any, j: Any, lane: Any) -> Any:
+        element = _inside(kernel, x, (n, o), i, j, kh, kw, (lane,), LOWEST if most else 0.0)
+        return (te.max if most else te.sum)(element, axis=[kh, kw])
+
+    return value
+
+
+def _inside(
+    kernel: Kernel,
+    x: Tensor,
+    before: tuple[Any, ...],
+    i: Any,
+    j: Any,
+    kh: Any,
+    kw: Any,
+    inner: tuple[Any, ...],
+    out: float,
+) -> Any:
+    """The element under a tap of the window, ``out`` beyond the edge."""
+    window = kernel.window
+    row = i * window.stride[0] + kh * window.dilation[0] - window.pads[0]
+    column = j * window.stride[1] + kw * window.dilation[1] - window.pads[1]
+    element = x[(*before, row, column, *inner)]
+    if not any(window.pads):
+        return element
+    inside = tirx.all(row >= 0, row < window.source[0], column >= 0, column < window.source[1])
+    return tirx.if_then_else(inside, element, tirx.const(out, "float32"))

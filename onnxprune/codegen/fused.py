@@ -1,0 +1,104 @@
+"""A function that Relax has fused, read back: the kernel at its head, and what follows as one expression."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tvm.ir import TensorLoad
+from tvm.s_tir import SBlock, SBlockRealize
+from tvm.tirx import Buffer, BufferLoad, BufferStore, Expr, For, PrimFunc, SeqStmt, Stmt, Var
+
+from onnxprune.codegen.expressions import UnreadableError, loads, rebuilt
+from onnxprune.codegen.kernels import ATTRIBUTE, Kernel
+
+__all__ = ["Fused", "Stage", "kernel_of"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One block that computes each element of a buffer from the same position of others."""
+
+    buffer: Buffer
+    axes: tuple[Var, ...]
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Fused:
+    """A kernel with its ``inputs`` (what slides, then the weights), its ``result``, and the stages behind it."""
+
+    func: PrimFunc
+    kernel: Kernel
+    inputs: tuple[Buffer, ...]
+    result: Buffer
+    stages: tuple[Stage, ...]
+
+    @classmethod
+    def read(cls, func: PrimFunc) -> Fused:
+        """Take a function apart; raises UnreadableError when it is not a kernel with element-wise stages behind it."""
+        first, *rest = blocks_of(func)
+        if ATTRIBUTE not in first.annotations:
+            raise UnreadableError("something comes before the kernel")
+        kernel = Kernel.read(str(first.annotations[ATTRIBUTE]))
+        written = first.body
+        inputs = tuple(
+            dict.fromkeys(load.source for load in loads(written.value) if not load.source.same_as(written.buffer))
+        )
+        return cls(func, kernel, inputs, written.buffer, tuple(_stage(block) for block in rest))
+
+    @property
+    def output(self) -> Buffer:
+        """What the last stage writes."""
+        return self.stages[-1].buffer if self.stages else self.result
+
+    def store(self, value: Expr, indices: Sequence[Expr]) -> Stmt:
+        """The statement that stores one element of the output, given that of the kernel's result."""
+        return BufferStore(self.output, self._at(self.output, value, list(indices)), list(indices))
+
+    def _at(self, buffer: Buffer, value: Expr, indices: list[Expr]) -> Expr:
+        if buffer.same_as(self.result):
+            return value
+        stage = next((each for each in self.stages if each.buffer.same_as(buffer)), None)
+        if stage is None:
+            return BufferLoad(buffer, indices)
+
+        def load(each: TensorLoad, at: Sequence[Expr]) -> Expr:
+            inner = any(each.source.same_as(s.buffer) for s in self.stages) or each.source.same_as(self.result)
+            if inner and not all(a.same_as(b) for a, b in zip(at, indices, strict=True)):
+                raise UnreadableError(f"'{each.source.name}' is read at other positions than it is written")
+            return self._at(each.source, value, list(at))
+
+        return rebuilt(stage.value, dict(zip(stage.axes, indices, strict=True)), load)
+
+
+def kernel_of(func: PrimFunc) -> bool:
+    """Whether there is a kernel in a function."""
+    return any(ATTRIBUTE in block.annotations for block in blocks_of(func))
+
+
+def blocks_of(func: PrimFunc) -> list[SBlock]:
+    """The blocks of a function in the order of their execution."""
+    body = func.body
+    return list(_blocks(body.block.body)) if isinstance(body, SBlockRealize) else []
+
+
+def _blocks(statement: Stmt) -> Iterator[SBlock]:
+    match statement:
+        case SeqStmt():
+            for each in statement.seq:
+                yield from _blocks(each)
+        case For():
+            yield from _blocks(statement.body)
+        case SBlockRealize():
+            yield statement.block
+
+
+def _stage(block: SBlock) -> Stage:
+    axes = tuple(axis.var for axis in block.iter_vars)
+    store = block.body
+    if not isinstance(store, BufferStore) or block.init is not None:
+        raise UnreadableError("a stage that reduces")
+    if len(store.indices) != len(axes) or not all(i.same_as(v) for i, v in zip(store.indices, axes, strict=True)):
+        raise UnreadableError("a stage that writes elsewhere than at its own position")
+    return Stage(store.buffer, axes, store.value)

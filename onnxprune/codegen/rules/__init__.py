@@ -1,0 +1,5 @@
+"""What each operator of ONNX becomes: importing this package registers the rules."""
+
+from onnxprune.codegen.rules import dense, elementwise, sliding
+
+__all__ = ["dense", "elementwise", "sliding"]

@@ -1,0 +1,47 @@
+"""Schedules for functions without a kernel of their own: maps, reductions of rows, copies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import s_tir, tirx
+from tvm.tirx import IterVar
+
+from onnxprune.codegen.cpu import Cpu
+
+__all__ = ["scheduled"]
+
+SERIAL = 16_384  # elements that are not worth waking a thread for
+
+
+def scheduled(func: tirx.PrimFunc, cpu: Cpu) -> tirx.PrimFunc:
+    """The function with its maps inlined, vectorised and shared out to threads."""
+    schedule = s_tir.Schedule(func.with_attr("global_symbol", "main"))
+    for block in schedule.get_child_blocks(schedule.get_sblock("root")):
+        if _is_map(schedule, block):
+            _map(schedule, block, cpu)
+    made = schedule.mod["main"].without_attr("global_symbol")
+    return made
+
+
+def _is_map(schedule: Any, block: Any) -> bool:
+    return all(axis.iter_type == IterVar.DataPar for axis in schedule.get(block).iter_vars)
+
+
+def _map(schedule: Any, block: Any, cpu: Cpu) -> None:
+    try:
+        schedule.compute_inline(block)
+        return
+    except s_tir.schedule.ScheduleError:
+        pass
+    loops = schedule.get_loops(block)
+    if not loops:
+        return
+    fused = schedule.fuse(*loops) if len(loops) > 1 else loops[0]
+    extent = int(schedule.get(fused).extent)
+    lanes = next((lanes for lanes in (cpu.lanes, 8, 4) if lanes <= cpu.lanes and extent % lanes == 0), 1)
+    outer, inner = schedule.split(fused, [None, lanes])
+    if lanes > 1:
+        schedule.vectorize(inner)
+    if extent > SERIAL and cpu.cores > 1:
+        schedule.parallel(outer)
