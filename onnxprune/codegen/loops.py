@@ -59,7 +59,7 @@ def register(name: str, lanes: int, dtype: str = "float32") -> Buffer:
     """A buffer that LLVM keeps in a vector register."""
     from tvm.tirx import decl_buffer
 
-    return decl_buffer((lanes,), dtype, name, scope="local")
+    return decl_buffer((lanes,), dtype, name, scope="global")
 
 
 def allocated(buffers: Iterable[Buffer]) -> list[Stmt]:

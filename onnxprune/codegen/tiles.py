@@ -12,6 +12,7 @@ from onnxprune.codegen.kernels import Kernel
 __all__ = ["Tile", "choose"]
 
 OVERHEAD = 24  # cycles to start and end a tile beside its stores
+TRAFFIC = 0.05  # cycles for a load that multiplications hide: caches are not always near
 SERIAL = 60_000  # cycles of work that are not worth waking a thread for
 UNITS = 4  # pieces of work for each core, at least, where there is that much
 
@@ -60,6 +61,8 @@ def _registers(kernel: Kernel, cpu: Cpu, blocks: int, columns: int) -> int:
     if kernel.kind != "product":
         return blocks * (2 * columns + 2) + 1
     inputs = columns if cpu.by_element else int(blocks > 1)
+    if kernel.block == 1:  # the columns of the window follow in a straight line, and LLVM keeps what they share
+        inputs = (columns - 1) * kernel.window.stride[1] + kernel.window.kernel[1]
     return blocks * columns + blocks + inputs
 
 
@@ -83,7 +86,7 @@ def _pieces(whole: int, part: int) -> Iterator[tuple[int, int]]:
 def _tile(kernel: Kernel, cpu: Cpu, blocks: int, columns: int) -> float:
     products = blocks * columns
     loads = blocks + columns if kernel.kind == "product" else blocks * (columns + 1)
-    step = max(products / cpu.fmas, loads / cpu.loads, cpu.latency)
+    step = max(products / cpu.fmas, loads / cpu.loads, cpu.latency) + TRAFFIC * loads
     terms = kernel.taps * (kernel.channels if kernel.kind == "product" else 1)
     return step * terms + products + OVERHEAD
 
