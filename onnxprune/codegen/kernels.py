@@ -80,6 +80,11 @@ class Kernel:
         return {"blocked": self.lanes, "plain": 1, "rows": self.channels}[self.source]
 
     @property
+    def partial(self) -> bool:
+        """Whether the last output vector is stored in part: rows are not filled up, blocks are."""
+        return self.source == "rows" and self.outputs % self.lanes != 0
+
+    @property
     def taps(self) -> int:
         """Positions of the window."""
         return prod(self.window.kernel)

@@ -44,6 +44,11 @@ def nest(func: PrimFunc, cpu: Cpu) -> PrimFunc:
     return func.with_body(_Nest(fused, fused.kernel, tile, cpu).body())
 
 
+def width(buffer: Buffer) -> int:
+    """Lanes of a register."""
+    return int(buffer.shape[0])
+
+
 @dataclass(frozen=True)
 class _Columns:
     """Neighbouring output columns; ``first`` is a number where it is known that some read beyond the edge."""
@@ -55,11 +60,11 @@ class _Columns:
 
 @dataclass(frozen=True)
 class _Channels:
-    """Neighbouring output vectors, of which the last has ``lanes`` values that count."""
+    """Neighbouring output vectors; of a ``partial`` last one not all lanes are stored."""
 
     start: Expr
     count: int
-    lanes: int
+    partial: bool
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,9 @@ class _Nest:
     def body(self) -> Stmt:
         kernel, tile = self.kernel, self.tile
         per_group = kernel.blocks // kernel.groups
-        full, rest = divmod(per_group, tile.blocks)
+        partial = kernel.partial  # the last vector then goes with the rest, which is written out on its own
+        full, rest = divmod(per_group - partial, tile.blocks)
+        rest += partial
         chunks = ceil(tile.rows / tile.chunk)
         bundles = full + bool(rest)
 
@@ -83,23 +90,24 @@ class _Nest:
             bundle, image = floormod(rest_of, i32(bundles)), floordiv(rest_of, i32(bundles))
             group = floormod(image, i32(kernel.groups)) * per_group
             batch = floordiv(image, i32(kernel.groups))
-            return self._bundles(bundle, full, rest, lambda b, n: self._rows(batch, chunk, self._bundle(group + b, n)))
+            return self._bundles(
+                bundle,
+                full,
+                rest,
+                lambda b, n, last: self._rows(batch, chunk, _Channels(group + b, n, last and partial)),
+            )
 
         total = chunks * bundles * kernel.groups * kernel.batch
         return (loop if tile.serial else parallel)("piece", total, piece)
 
-    def _bundles(self, bundle: Expr, full: int, rest: int, rows: Callable[[Expr, int], Stmt]) -> Stmt:
+    def _bundles(self, bundle: Expr, full: int, rest: int, rows: Callable[[Expr, int, bool], Stmt]) -> Stmt:
         """Full bundles of channels in one branch, the rest in another."""
         size = self.tile.blocks
         if not rest:
-            return rows(bundle * size, size)
+            return rows(bundle * size, size, False)
         if not full:
-            return rows(i32(0), rest)
-        last = rows(i32(full * size), rest)
-        return tirx.IfThenElse(bundle < full, rows(bundle * size, size), last)
-
-    def _bundle(self, start: Expr, count: int) -> _Channels:
-        return _Channels(start, count, self.kernel.lanes)
+            return rows(i32(0), rest, True)
+        return tirx.IfThenElse(bundle < full, rows(bundle * size, size, False), rows(i32(full * size), rest, True))
 
     def _rows(self, batch: Expr, chunk: Expr, channels: _Channels) -> Stmt:
         tile = self.tile
@@ -165,13 +173,13 @@ class _Tile:
     def body(self) -> Stmt:
         """Start, accumulate, store."""
         count = range(self.columns.count)
-        sums = [[register(f"sum_{q}_{t}", self.lanes) for t in count] for q in range(self.channels.count)]
+        sums = [[register(f"sum_{q}_{t}", self._held(q)) for t in count] for q in range(self.channels.count)]
         flat = [each for row in sums for each in row]
-        start = broadcast(LOWEST if self.kernel.kind == "max" else 0.0, self.lanes)
+        start = LOWEST if self.kernel.kind == "max" else 0.0
         return sequence(
             [
                 *allocated(flat),
-                *(store(each, start, span(0, self.lanes)) for each in flat),
+                *(store(each, broadcast(start, width(each)), span(0, width(each))) for each in flat),
                 *self._reduction(sums),
                 *(self._finish(sums[q][t], q, t) for q in range(self.channels.count) for t in count),
             ]
@@ -230,8 +238,9 @@ class _Tile:
         weights = [self._weights(q, at) for q in range(self.channels.count)]
         for t, inside in enumerate(self._reads(kw)):
             if inside:
-                element = broadcast(self._element(block, c, kh, kw, t), self.lanes)
-                yield from (self._add(sums[q][t], weights[q] * element) for q in range(self.channels.count))
+                element = self._element(block, c, kh, kw, t)
+                for q, row in enumerate(sums):
+                    yield self._add(row[t], weights[q] * broadcast(element, self._held(q)))
 
     def _slid(self, sums: list[list[Buffer]], kh: Expr, kw: int) -> Stmt:
         """Every column's input vector: times the weights of its lanes, added, or compared."""
@@ -251,7 +260,7 @@ class _Tile:
         return self._add(total, value)
 
     def _add(self, total: Buffer, value: Expr) -> Stmt:
-        every = span(0, self.lanes)
+        every = span(0, width(total))
         return store(total, load(total, every) + value, every)
 
     # -- where things lie
@@ -260,7 +269,11 @@ class _Tile:
         weights, block = self.nest.fused.inputs[1], self.channels.start + q
         if self.kernel.packed:
             return load(weights, block, at, span(0, self.lanes))
-        return load(weights, self.batch, at, span(block * self.lanes, self.lanes))
+        return load(weights, self.batch, at, span(block * self.lanes, self._held(q)))
+
+    def _held(self, q: int) -> int:
+        """Lanes of an output vector that are computed: what is packed is filled up."""
+        return self.lanes if self.kernel.packed else self._stored(q)
 
     def _position(self, kh: Expr, kw: int, t: int) -> tuple[Expr, Expr]:
         """Row and column of the input."""
@@ -305,6 +318,11 @@ class _Tile:
 
     # -- what follows the reduction
 
+    def _stored(self, q: int) -> int:
+        """Lanes of an output vector that count."""
+        last = self.channels.partial and q == self.channels.count - 1
+        return self.kernel.outputs % self.lanes if last else self.lanes
+
     def _finish(self, total: Buffer, q: int, t: int) -> Stmt:
         block, column = self.channels.start + q, self.columns.start + t
 
@@ -316,7 +334,7 @@ class _Tile:
             i, j = self._image(column) if self.kernel.window.pointwise else (self.row, column)
             return self.nest.fused.store(value, [self.batch, block, i, j, lane])
 
-        return vector("lane", self.lanes, of)
+        return vector("lane", self._stored(q), of)
 
     def _mean(self, value: Expr, t: int) -> Expr:
         if self.kernel.kind != "mean":
