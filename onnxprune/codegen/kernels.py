@@ -7,7 +7,6 @@ element is read (``source``), whether there are weights, and how terms are combi
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any, Literal
@@ -16,7 +15,7 @@ import numpy as np
 
 from onnxprune.node import Array
 
-__all__ = ["ATTRIBUTE", "Kernel", "Window"]
+__all__ = ["ATTRIBUTE", "Kernel", "Kind", "Source", "Window", "blocked"]
 
 ATTRIBUTE = "onnxprune.kernel"  # of the block that a kernel's description is attached to
 
@@ -122,10 +121,6 @@ class Kernel:
     def _part(weights: Array) -> Array:
         return weights.transpose(0, 2, 3, 1).reshape(len(weights), -1)
 
-    def block_vector(self, values: Array) -> Array:
-        """One number for each channel as [1, blocks, 1, 1, lanes]; what fills up the last vector is zero."""
-        return blocked(values.reshape(1, -1, 1, 1), self.lanes)
-
 
 def blocked(values: Array, lanes: int) -> Array:
     """An array [n, c, h, w] as [n, c/lanes, h, w, lanes]; what fills up the last vector is zero."""
@@ -133,8 +128,3 @@ def blocked(values: Array, lanes: int) -> Array:
     padded = np.zeros((n, -(-c // lanes) * lanes, h, w), values.dtype)
     padded[:, :c] = values
     return np.ascontiguousarray(padded.reshape(n, -1, lanes, h, w).transpose(0, 1, 3, 4, 2))
-
-
-def strides_of(shape: Sequence[int]) -> list[int]:
-    """Elements from one index to the next, along each axis."""
-    return [prod(shape[axis + 1 :]) for axis in range(len(shape))]

@@ -325,13 +325,14 @@ class _Tile:
 
     def _finish(self, total: Buffer, q: int, t: int) -> Stmt:
         block, column = self.channels.start + q, self.columns.start + t
+        i, j = self._image(column) if self.kernel.window.pointwise else (self.row, column)
 
         def of(lane: Expr) -> Stmt:
             value = self._mean(load(total, lane), t)
             if self.kernel.source == "rows":
-                row = self._leading(self.nest.fused.output, column)
-                return self.nest.fused.store(value, [*row, block * self.lanes + lane])
-            i, j = self._image(column) if self.kernel.window.pointwise else (self.row, column)
+                return self.nest.fused.store(
+                    value, [*self._leading(self.nest.fused.output, j), block * self.lanes + lane]
+                )
             return self.nest.fused.store(value, [self.batch, block, i, j, lane])
 
         return vector("lane", self._stored(q), of)

@@ -1,5 +1,5 @@
 """What each operator of ONNX becomes: importing this package registers the rules."""
 
-from onnxprune.codegen.rules import dense, elementwise, sliding
+from onnxprune.codegen.rules import dense, elementwise, sliding, transposed
 
-__all__ = ["dense", "elementwise", "sliding"]
+__all__ = ["dense", "elementwise", "sliding", "transposed"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnxprune.codegen.importer import Importer, rule
-from onnxprune.codegen.kernels import Kernel, Kind, Window
+from onnxprune.codegen.kernels import Kernel, Kind, Source, Window, blocked
 from onnxprune.node import Array
 
 FEW = 4  # input channels that are not worth a block
@@ -24,12 +24,40 @@ def conv(graph: Importer, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     if weights.ndim == 3:
         return _line(graph, inputs, attrs)
     window = _window(graph.shape(x)[2:], weights.shape[2:], attrs)
-    kernel = _kernel(graph, x, weights, window, int(attrs.get("group", 1)))
-    if kernel is None:
-        return None
-    source = x if kernel.source == "plain" else graph.block(x)
-    made = graph.kernel(kernel, source, graph.const(kernel.pack(weights)))
-    return graph.plain(graph.add(made, None if bias is None else kernel.block_vector(bias)), kernel.outputs)
+    made = convolved(graph, x, weights, window, int(attrs.get("group", 1)))
+    return graph.plain(graph.add(made, bias_of(graph, bias)), len(weights))
+
+
+def convolved(graph: Importer, x: Any, weights: Array, window: Window, groups: int) -> Any:
+    """A convolution in blocks: ``x`` is [n, c, h, w], ``weights`` [o, c/groups, kh, kw]."""
+    n, c, *_ = graph.shape(x)
+    if groups == c == len(weights) and groups > 1:
+        kernel = Kernel("depthwise", window, 1, c, graph.lanes, n)
+    else:
+        groups, weights = _merged(weights, groups, graph.lanes)
+        few = groups == 1 and c <= FEW and not graph.has_blocks(x)
+        source: Source = "plain" if few else "blocked"
+        kernel = Kernel("product", window, weights.shape[1], len(weights), graph.lanes, n, groups, source)
+    read = x if kernel.source == "plain" else graph.block(x)
+    return graph.kernel(kernel, read, graph.const(kernel.pack(weights)))
+
+
+def bias_of(graph: Importer, bias: Array | None) -> Array | None:
+    """One number for each channel, to be added to an image in blocks."""
+    return None if bias is None else blocked(bias.reshape(1, -1, 1, 1), graph.lanes)
+
+
+def _merged(weights: Array, groups: int, lanes: int) -> tuple[int, Array]:
+    """As few groups put together as fill whole blocks; weights between them are zero."""
+    outputs, inputs = len(weights) // groups, weights.shape[1]
+    fitting = (m for m in range(1, groups) if groups % m == 0 and m * inputs % lanes == 0 and m * outputs % lanes == 0)
+    together = next(fitting, groups)
+    wide = np.zeros((len(weights), inputs * together, *weights.shape[2:]), weights.dtype)
+    for group in range(groups):
+        rows = slice(group * outputs, (group + 1) * outputs)
+        start = group % together * inputs
+        wide[rows, start : start + inputs] = weights[rows]
+    return groups // together, wide
 
 
 def _line(graph: Importer, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
@@ -45,18 +73,6 @@ def _line(graph: Importer, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     image = graph.reshaped(x, (n, c, 1, length))
     made = conv(graph, [image, graph.const(array[:, :, None]), *bias], {**attrs, **flat, "kernel_shape": None})
     return None if made is None else graph.reshaped(made, (*graph.shape(made)[:2], graph.shape(made)[3]))
-
-
-def _kernel(graph: Importer, x: Any, weights: Array, window: Window, groups: int) -> Kernel | None:
-    n, c, *_ = graph.shape(x)
-    outputs, width = weights.shape[:2]
-    lanes = graph.lanes
-    if groups == c == outputs and width == 1 and groups > 1:
-        return Kernel("depthwise", window, 1, outputs, lanes, n)
-    if groups > 1 and (width % lanes or (outputs // groups) % lanes):
-        return None
-    few = groups == 1 and c <= FEW and not graph.has_blocks(x)
-    return Kernel("product", window, width, outputs, lanes, n, groups, "plain" if few else "blocked")
 
 
 @rule("MaxPool")
