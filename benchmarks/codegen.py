@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.environment import ROOT
 from benchmarks.machine import versions
 from benchmarks.native.kept import Kept
+from benchmarks.native.layers import layers
 from benchmarks.native.measured import Built, built, head, measure
 from benchmarks.native.suite import FORMS, Network, forms, networks
 from benchmarks.native.summary import summaries
@@ -40,10 +41,15 @@ def arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--turn", type=float, default=0.1, metavar="S", help="seconds of a turn (default: %(default)s)")
     group.add_argument("--quick", action="store_true", help=f"{QUICK[0]} turns of {QUICK[1]} s")
     group.add_argument("--resume", type=Path, metavar="FILE", help="rows are added to it, those it has not taken again")
+    told = "what each kernel takes, beside onnxruntime's profile"
+    group.add_argument("--by-layer", action="store_true", help=told)
 
 
 def main(args: argparse.Namespace) -> Iterator[Row]:
-    """One row for each network, form and number of threads, and their means."""
+    """One row for each network, form and number of threads, and their means; or their layers."""
+    if args.by_layer:
+        yield from _by_layer(args)
+        return
     turns = QUICK if args.quick else (args.rounds, args.turn)
     kept, found = Kept.of(args.resume, {"git": versions()["git"], "turns": list(turns)}), list[Row]()
     wanted = FORMS if args.pruned else FORMS[:1]
@@ -54,6 +60,18 @@ def main(args: argparse.Namespace) -> Iterator[Row]:
             found.append(row)
             yield row
     yield from summaries(found)
+
+
+def _by_layer(args: argparse.Namespace) -> Iterator[Row]:
+    """The layers of each network, form and number of threads, behind the name of what they belong to."""
+    for network in networks(FOLDER, args.wanted):
+        for form in forms(network, FOLDER, FORMS if args.pruned else FORMS[:1]):
+            for threads in args.threads:
+                yield {"ours": f"{network.name}, {form.form}, threads: {threads}"}
+                try:
+                    yield from layers(built(form, FOLDER), threads)
+                except OnnxPruneError as error:
+                    yield {"ours": str(error)}
 
 
 def _measured(

@@ -12,17 +12,27 @@ import onnx
 import pytest
 
 from benchmarks import codegen
+from benchmarks.data import MODELS
 from benchmarks.native import measured
 from benchmarks.native.kept import Kept
+from benchmarks.native.layers import pairs
 from benchmarks.native.made import MADE
 from benchmarks.native.summary import summaries
+from benchmarks.native.traced import Call
 from benchmarks.native.turns import Worker
 from benchmarks.native.worker import save_feeds
 from onnxprune.errors import BackendError
 
 
 def asked(**other: object) -> Namespace:
-    given = {"wanted": ["digits_cnn"], "threads": [1], "pruned": False, "quick": True, "resume": None}
+    given = {
+        "wanted": ["digits_cnn"],
+        "threads": [1],
+        "pruned": False,
+        "quick": True,
+        "resume": None,
+        "by_layer": False,
+    }
     return Namespace(**{**given, **other})
 
 
@@ -78,6 +88,37 @@ def test_means_are_geometric_and_name_what_is_behind() -> None:
     assert both["ratio"] == pytest.approx(1.0)
     assert both["remarks"] == "below 0.7: a (0.50); not measured: c"
     assert small["ratio"] == pytest.approx(0.5)
+
+
+def test_layers_are_told_beside_those_of_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codegen, "FOLDER", tmp_path)
+    title, *rows, whole = codegen.main(asked(by_layer=True))
+    assert title["ours"] == "digits_cnn, as it is, threads: 1"
+    convolutions = sum(node.op_type == "Conv" for node in onnx.load(MODELS / "digits_cnn.onnx").graph.node)
+    beside = [row for row in rows if row["onnxruntime"] and "Conv" in row["onnxruntime"] and row["ours"]]
+    assert len(beside) == convolutions > 0
+    for runtime in ("ours", "onnxruntime"):
+        assert sum(row.get(f"{runtime} µs", 0) for row in rows) == pytest.approx(whole[f"{runtime} µs"])
+        assert sum(row.get(f"{runtime} %", 0) for row in rows) == pytest.approx(100)
+
+
+def test_calls_are_paired_by_what_they_read_and_write() -> None:
+    image, wide = (1, 13, 9, 9), (1, 64, 9, 9)
+    conv, relu = Call.of("conv", [wide, (64, 64, 3, 3), (64,), wide], 1.0), Call.of("relu", [wide, wide], 1.0)
+    added, add = (
+        Call.of("added", [wide, (64, 64, 3, 3), (64,), wide, wide], 1.0),
+        Call.of("add", [wide, wide, wide], 1.0),
+    )
+    first = Call.of("first", [image, (64, 13, 1, 1), wide], 1.0)
+    blocked = Call.of("blocked", [(1, 1, 9, 9, 16), (4, 1, 1, 1, 16, 16), (1, 4, 9, 9, 16)], 1.0)
+    lone = Call.of("reorder", [(3, 224, 224), (3, 224, 224)], 1.0)
+    assert pairs([conv, add, relu, blocked], [first, lone, added, relu]) == [
+        (conv, added),
+        (add, None),
+        (relu, relu),
+        (blocked, first),
+        (None, lone),
+    ]
 
 
 def test_rows_of_another_setting_and_half_a_line_are_not_taken_up(tmp_path: Path) -> None:

@@ -134,12 +134,11 @@ class Program:
 
         return partial(self._main, *(tvm.runtime.tensor(np.asarray(feed)) for feed in feeds))
 
-    def watch(self, seen: Callable[[str, bool, tuple[int, ...]], None]) -> None:
-        """Tell of every call from now on: its name, whether it is about to start, the shape of its last tensor."""
+    def watch(self, seen: Callable[[str, bool, tuple[object, ...]], None]) -> None:
+        """Tell of every call from now on: its name, whether it is about to start, and its arguments, outputs last."""
 
         def instrument(_: object, name: str, before: bool, __: object, *args: object) -> int:
-            shapes = [arg.shape for arg in args if hasattr(arg, "shape")]
-            seen(name, before, tuple(map(int, shapes[-1])) if shapes else ())
+            seen(name, before, args)
             return 0
 
         self._machine.set_instrument(instrument)
