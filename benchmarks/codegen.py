@@ -5,8 +5,8 @@ count and ends when no thread of its process works any more (both keep threads s
 of 1 ms together. Inputs are in place: onnxruntime's ``run`` is given NumPy's arrays, our ``main`` TVM's tensors, both
 from Python. ``ratio`` is onnxruntime's time over ours, the median of the rounds, ``±`` the distance between quartiles.
 ``error`` is max|Δ| / max|y|. ``memory`` is what a run takes at its height above a process that has only imported the
-runtime, in MB and over the weights and planned activations. ``over odd`` is how many times as fast as the same network
-with channel counts that are not aligned.
+runtime, ``planned`` the weights and the activations alive at once. ``over odd`` is how many times as fast as the same
+network with channel counts that are not aligned, where both have about as many MACs.
 """
 
 from __future__ import annotations

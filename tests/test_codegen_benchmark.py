@@ -78,16 +78,18 @@ def test_outputs_differ_by_their_largest_relative_difference() -> None:
 
 
 def test_means_are_geometric_and_name_what_is_behind() -> None:
-    common = {"form": "as it is", "threads": 1, "of medians": 1.0, "error": 0.0, "over planned": 1.0}
+    common = {"form": "as it is", "threads": 1, "of medians": 1.0, "error": 0.0}
     rows = [
-        {**common, "network": "a", "M MACs": 10, "ratio": 0.5},
-        {**common, "network": "b", "M MACs": 100, "ratio": 2.0},
+        {**common, "network": "a", "M MACs": 10, "ratio": 0.5, "planned MB": 0.1, "over planned": 9.0},
+        {**common, "network": "b", "M MACs": 100, "ratio": 2.0, "planned MB": 10, "over planned": 1.5},
         {"network": "c", "form": "as it is", "threads": 1, "remarks": "why"},
     ]
     both, small = summaries(rows)
     assert both["ratio"] == pytest.approx(1.0)
     assert both["remarks"] == "below 0.7: a (0.50); not measured: c"
+    assert both["over planned"] == 1.5
     assert small["ratio"] == pytest.approx(0.5)
+    assert "over planned" not in small
 
 
 def test_layers_are_told_beside_those_of_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
