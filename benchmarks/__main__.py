@@ -125,7 +125,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
 def _cell(row: Mapping[str, Any], name: str) -> str:
     """A figure, and the spread that stands beside it in the row as ``name ±``."""
     spread = row.get(f"{name}{SPREAD}")
-    return _shown(row.get(name)) if spread is None else f"{_shown(row.get(name))} ± {_shown(spread)}"
+    return _shown(row.get(name)) if spread is None else f"{_shown(row.get(name))} ± {spread:.2g}"
 
 
 def _shown(figure: Any) -> str:

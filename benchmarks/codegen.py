@@ -3,7 +3,9 @@
 Each runtime has a process of its own for every network, and they run in turns. A turn begins with calls that do not
 count and ends when no thread of its process works any more (both keep threads spinning for a while); samples are calls
 of 1 ms together. Inputs are in place: onnxruntime's ``run`` is given NumPy's arrays, our ``main`` TVM's tensors, both
-from Python. ``ratio`` is onnxruntime's time over ours, the median of the rounds, ``±`` the distance between quartiles.
+from Python. ``ratio`` is onnxruntime's time over ours, the median of the rounds, beside those ``of medians`` and ``of
+fastest``, the time that a tenth of the samples stay below; ``±`` is the distance between quartiles. ``others`` says how
+many cores all else on the machine used meanwhile: rounds are taken again where it is much, and the calmest count.
 ``error`` is max|Δ| / max|y|. ``memory`` is what a run takes at its height above a process that has only imported the
 runtime, ``planned`` the weights and the activations alive at once. ``over odd`` is how many times as fast as the same
 network with channel counts that are not aligned, where both have about as many MACs.

@@ -6,22 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import load
 from benchmarks.native.alone import compiled, memory
 from benchmarks.native.runtimes import ONNXRUNTIME, OURS
 from benchmarks.native.suite import ALIGNED, ODD, Network
-from benchmarks.native.turns import Worker, rounds
+from benchmarks.native.turns import Turn, Worker, rounds
 from onnxprune.node import Array
 
 __all__ = ["Built", "built", "error", "figures", "measure"]
 
 Row = dict[str, Any]
-Samples = Sequence[Sequence[float]]  # of each round
+Turns = Sequence[Turn]
 MB = 1e6
 EQUAL = 0.05  # so much may the MACs of what is compared differ
 
@@ -50,7 +49,6 @@ def built(network: Network, folder: Path) -> Built:
     taken, theirs = (memory(*each, feeds)["run"] for each in ((OURS, library), (ONNXRUNTIME, network.path)))
     figures = {
         "compile s": told["seconds"],
-        "library MB": told["bytes"] / MB,
         "planned MB": planned / MB,
         "memory MB": taken / MB,
         "over planned": taken / planned,
@@ -74,7 +72,7 @@ def measure(all_built: Sequence[Built], threads: int, count: int, seconds: float
         times = figures(found[form, OURS], found[form, ONNXRUNTIME])
         if form == ALIGNED and (odd := _of_equal_cost(each, all_built)) is not None:
             times["over odd"] = ratio(found[odd, OURS], found[form, OURS])[0]
-        yield {**head(each.network, threads), **times, "error": errors[form], **each.figures, "load": load()[0]}
+        yield {**head(each.network, threads), **times, "error": errors[form], **each.figures}
 
 
 def _of_equal_cost(aligned: Built, all_built: Sequence[Built]) -> str | None:
@@ -88,22 +86,25 @@ def head(network: Network, threads: int) -> Row:
     return {"network": network.name, "form": network.form, "threads": threads, "M MACs": network.costs.macs / 1e6}
 
 
-def figures(ours: Samples, theirs: Samples) -> Row:
-    """Medians and spreads of two runtimes' samples, and their ratio."""
-    (a, a_spread), (b, b_spread) = (_middle([x for samples in each for x in samples]) for each in (ours, theirs))
-    times = {
-        "ours ms": 1e3 * a,
-        "ours ms ±": 1e3 * a_spread,
-        "onnxruntime ms": 1e3 * b,
-        "onnxruntime ms ±": 1e3 * b_spread,
-    }
-    paired, spread = ratio(theirs, ours)
-    return {**times, "ratio": paired, "ratio ±": spread, "of medians": b / a}
+def figures(ours: Turns, theirs: Turns) -> Row:
+    """Medians and spreads of two runtimes' samples, their ratio, and how many cores others used meanwhile."""
+    times = Row()
+    for name, turns in ((OURS, ours), (ONNXRUNTIME, theirs)):
+        times[f"{name} ms"], times[f"{name} ms ±"] = _middle([1e3 * x for turn in turns for x in turn.samples])
+    times["ratio"], times["ratio ±"] = ratio(theirs, ours)
+    times["of medians"] = times[f"{ONNXRUNTIME} ms"] / times[f"{OURS} ms"]
+    times["of fastest"] = _fast(theirs) / _fast(ours)
+    return {**times, "others": fmean(turn.others for turn in (*ours, *theirs))}
 
 
-def ratio(above: Samples, below: Samples) -> tuple[float, float]:
+def ratio(above: Turns, below: Turns) -> tuple[float, float]:
     """The median and the spread of the rounds' ratios: what slows a round slows both."""
-    return _middle([median(a) / median(b) for a, b in zip(above, below, strict=True)])
+    return _middle([median(a.samples) / median(b.samples) for a, b in zip(above, below, strict=True)])
+
+
+def _fast(turns: Turns) -> float:
+    """What the fastest tenth of the samples stay below: other programs make none of them faster."""
+    return float(np.percentile([x for turn in turns for x in turn.samples], 10))
 
 
 def error(got: Sequence[Array], want: Sequence[Array]) -> float:

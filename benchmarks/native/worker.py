@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ import numpy as np
 from benchmarks.native.runtimes import RUNTIMES, Loaded
 from onnxprune.node import Array
 
-__all__ = ["load_feeds", "measured", "quiet", "save_feeds"]
+__all__ = ["Clocks", "load_feeds", "measured", "quiet", "save_feeds"]
 
 SAMPLE = 1e-3  # seconds: so many calls are timed together that a sample takes no less
 MOST = 100  # samples of a turn
@@ -44,10 +43,29 @@ def _obeyed(loaded: Loaded, command: dict[str, Any]) -> dict[str, Any]:
     if "outputs" in command:
         save_feeds(Path(command["outputs"]), loaded.outputs())
         return {"quiet s": quiet()}
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+    start = Clocks()
     seconds = measured(loaded.call, command["calls"], command["seconds"])
-    interrupted = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - before
-    return {"seconds": seconds, "interrupted": interrupted, "quiet s": quiet()}
+    return {"seconds": seconds, "others": start.others(), "quiet s": quiet()}
+
+
+class Clocks:
+    """What the machine and this process have done until now."""
+
+    def __init__(self) -> None:
+        self._wall, self._own, self._all = time.perf_counter(), time.process_time(), _busy()
+
+    def others(self) -> float:
+        """How many cores everything else has used since, in the mean; the system counts in hundredths of a second."""
+        own, busy = time.process_time() - self._own, _busy() - self._all
+        return (busy - own) / (time.perf_counter() - self._wall)
+
+
+def _busy() -> float:
+    """Seconds that cores were not idle; 0 where the system does not tell."""
+    if not (path := Path("/proc/stat")).exists():
+        return 0.0
+    user, nice, system, _, _, *rest = map(int, path.read_text(encoding="utf-8").split("\n")[0].split()[1:9])
+    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
 
 
 def measured(call: Callable[[], object], calls: int, seconds: float) -> list[float]:
