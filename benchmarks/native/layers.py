@@ -12,7 +12,8 @@ from benchmarks.native.traced import MACHINE, Call, traced
 
 __all__ = ["layers", "pairs"]
 
-ALIKE = 0.4  # bits: a size may be twice as large where channels are padded, a residual be added elsewhere
+ALIKE = 0.4  # bits by which sizes may differ in the mean
+BLOCKED = 0.7  # of convolutions: what is read and weights are twice as large where 8 channels fill a block of 16
 WEIGHTED = 3  # sizes: what is read, weights, what is written
 LONGEST = 30  # of a name, in letters
 NOTHING = Call("", (), 0.0)
@@ -32,10 +33,11 @@ def layers(built: Built, threads: int) -> Iterator[Row]:
 
 
 def pairs(ours: Sequence[Call], theirs: Sequence[Call]) -> list[tuple[Call | None, Call | None]]:
-    """Calls of the most alike sizes together, those with weights first, of equals the earliest; the others alone."""
-    free, found = dict(enumerate(ours)), dict[int, int]()
-    for index in sorted(range(len(theirs)), key=lambda i: (len(theirs[i].sizes) < WEIGHTED, i)):
-        costs = {place: round(_unlike(call, theirs[index]), 2) for place, call in free.items()}
+    """Calls of the most alike sizes together, those with weights first, of equals the earliest; the rest alone."""
+    found = _weighted(ours, theirs)
+    free = {place: call for place, call in enumerate(ours) if place not in found.values()}
+    for index in (i for i in range(len(theirs)) if i not in found):
+        costs = {place: _unlike(call, theirs[index]) for place, call in free.items()}
         behind = found.get(index - 1, -1)
         best = min(costs, key=lambda place: (costs[place], place < behind, place), default=None)
         if best is not None and costs[best] <= ALIKE:
@@ -43,6 +45,17 @@ def pairs(ours: Sequence[Call], theirs: Sequence[Call]) -> list[tuple[Call | Non
             del free[best]
     places = [*((i, 0, call, None) for i, call in free.items()), *_placed(ours, theirs, found)]
     return [(mine, other) for _, _, mine, other in sorted(places, key=lambda place: place[:2])]
+
+
+def _weighted(ours: Sequence[Call], theirs: Sequence[Call]) -> dict[int, int]:
+    """Nodes that read weights, and the places of their kernels, the most alike first."""
+    nodes = [i for i, call in enumerate(theirs) if len(call.sizes) >= WEIGHTED]
+    every = sorted((_unlike(call, theirs[i]), i, place) for place, call in enumerate(ours) for i in nodes)
+    found = dict[int, int]()
+    for cost, index, place in every:
+        if cost <= BLOCKED and index not in found and place not in found.values():
+            found[index] = place
+    return found
 
 
 def _placed(
