@@ -8,7 +8,8 @@ fastest``, the time that a tenth of the samples stay below; ``±`` is the distan
 many cores all else on the machine used meanwhile: rounds are taken again where it is much, and the calmest count.
 ``error`` is max|Δ| / max|y|. ``memory`` is what a run takes at its height above a process that has only imported the
 runtime, ``planned`` the weights and the activations alive at once. ``over odd`` is how many times as fast as the same
-network with channel counts that are not aligned, where both have about as many MACs.
+network with channel counts that are not aligned, where both have about as many MACs. ``CPU s`` are the compiler's
+seconds of the processor, to which other programs add nothing.
 """
 
 from __future__ import annotations

@@ -49,6 +49,7 @@ def test_a_network_is_compiled_checked_and_timed_beside_onnxruntime(
     assert row["ours ms"] > 0 < row["onnxruntime ms"]
     assert row["ratio"] > 0
     assert row["memory MB"] > 0 < row["compile s"]
+    assert row["CPU s"] > 0
     monkeypatch.setattr(codegen, "built", None)
     assert list(codegen.main(asked(resume=tmp_path / "rows"))) == [row]
 
