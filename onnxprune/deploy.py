@@ -33,15 +33,20 @@ def backend() -> Backend:
 
 def refuse_unsupported(proto: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Raise BackendError, naming the operators, for a model that cannot be compiled: before it is worked on."""
-    from onnxprune.backends.static import fix_shapes
+    from onnxprune.backends.static import fix_shapes, open_sizes
 
-    fixed = fix_shapes(proto, shapes)
     try:
-        missing = backend().unsupported(fixed)
+        missing = backend().unsupported(fix_shapes(proto, shapes))
+        if missing:
+            raise BackendError(refusal(missing))
     except ImportError as error:
         raise BackendError(f"TVM cannot be imported ({error}); reinstall onnxprune, or leave out the target") from error
-    if missing:
-        raise BackendError(refusal(missing))
+    except BackendError as error:
+        if not (taken := open_sizes(proto, shapes)):
+            raise
+        raise BackendError(
+            f"{error}; the model leaves sizes open, taken as {taken}: give others if they differ"
+        ) from error
 
 
 def deploy(

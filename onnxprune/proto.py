@@ -17,7 +17,7 @@ from onnxprune.subgraphs import all_nodes, inner_tensors
 from onnxprune.weights import array, raw
 from onnxprune.wire import wire
 
-__all__ = ["data_file", "infer", "invalid", "orphan", "outline", "propagated", "read", "stripped", "write"]
+__all__ = ["data_file", "infer", "invalid", "orphan", "outline", "propagated", "read", "spell_out", "stripped", "write"]
 
 LONG = 2**22  # elements of a vector
 COUNTS = tuple(getattr(onnx.TensorProto, kind) for kind in ("INT32", "INT64", "FLOAT", "DOUBLE"))  # of what may count
@@ -115,12 +115,17 @@ def _strictly(lean: onnx.ModelProto) -> onnx.GraphProto:
     try:
         return propagated(lean, check_type=True, strict_mode=True)
     except onnx.shape_inference.InferenceError:
-        opset = max((o.version for o in lean.opset_import if o.domain == ""), default=1)
-        for node in (n for n in all_nodes(lean.graph) if not n.domain):
-            schema, given = onnx.defs.get_schema(node.op_type, opset), {a.name for a in node.attribute}
-            defaults = (a.default_value for a in schema.attributes.values())
-            node.attribute.extend(a for a in defaults if a.type and a.name not in given)
+        spell_out(lean)
         return propagated(lean, check_type=True, strict_mode=True)
+
+
+def spell_out(proto: onnx.ModelProto) -> None:
+    """Write the defaults of attributes into the nodes."""
+    opset = max((o.version for o in proto.opset_import if o.domain == ""), default=1)
+    for node in (n for n in all_nodes(proto.graph) if not n.domain):
+        schema, given = onnx.defs.get_schema(node.op_type, opset), {a.name for a in node.attribute}
+        defaults = (a.default_value for a in schema.attributes.values())
+        node.attribute.extend(a for a in defaults if a.type and a.name not in given)
 
 
 def propagated(lean: onnx.ModelProto, **checks: bool) -> onnx.GraphProto:

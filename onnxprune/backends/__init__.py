@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import onnx
 
 from onnxprune.backends.targets import Target, load_target, target_names
 from onnxprune.node import Array
 
-__all__ = ["Artifact", "Backend", "Target", "load_target", "refusal", "target_names"]
+__all__ = ["Artifact", "Backend", "Lack", "Target", "load_target", "refusal", "target_names"]
+
+WAY_OUT = "leave out the target and run model.onnx with onnxruntime"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +34,24 @@ class Artifact:
         return asdict(self) | {"artifact": str(self.artifact)}
 
 
+class Lack(NamedTuple):
+    """A node that a backend cannot compile, and why, where there is more to say than that it has no such operator."""
+
+    op: str
+    node: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        """As messages have it."""
+        inside = "; ".join(filter(None, (self.node and f"'{self.node}'", self.why)))
+        return f"{self.op} ({inside})" if inside else self.op
+
+
 class Backend(Protocol):
     """A compiler for models: ``onnxprune.backends.tvm`` is one."""
 
-    def unsupported(self, proto: onnx.ModelProto) -> list[tuple[str, str]]:
-        """The (operator, node) pairs that cannot be compiled, found without compiling."""
+    def unsupported(self, proto: onnx.ModelProto) -> list[Lack]:
+        """The nodes of a model with fixed shapes that cannot be compiled, found without compiling."""
 
     def build(
         self, proto: onnx.ModelProto, target: Target, path: Path, shapes: Mapping[str, tuple[int, ...]]
@@ -53,8 +68,7 @@ class Backend(Protocol):
         """The largest absolute difference to onnxruntime's outputs."""
 
 
-def refusal(missing: Sequence[tuple[str, str]]) -> str:
-    """The message for (operator, node) pairs that a backend lacks."""
-    shown = ", ".join(f"{op} ('{name}')" if name else op for op, name in missing[:5])
+def refusal(missing: Sequence[Lack]) -> str:
+    """The message for what a backend lacks."""
     more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-    return f"TVM cannot compile {shown}{more}; leave out the target and run model.onnx with onnxruntime"
+    return f"TVM cannot compile {', '.join(map(str, missing[:5]))}{more}; {WAY_OUT}"

@@ -11,7 +11,7 @@ from onnxprune.errors import BackendError, ModelError, unknown
 from onnxprune.lift import lifted
 from onnxprune.output import scratch
 
-__all__ = ["fix_shapes", "graph_inputs"]
+__all__ = ["fix_shapes", "folded", "graph_inputs", "open_sizes"]
 
 FLOOR = 13  # since this opset, axes and sizes are inputs
 
@@ -37,7 +37,14 @@ def fix_shapes(proto: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) ->
         _fix(value, shapes.get(value.name))
     del fixed.graph.input[:]
     fixed.graph.input.extend(inputs)
-    return _modern(_folded(fixed))
+    return _modern(folded(fixed))
+
+
+def open_sizes(proto: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """The inputs that the model leaves sizes of open, in ``shapes``, as options that say so; "" when there are none."""
+    inputs = [value for value in graph_inputs(proto.graph) if value.name in shapes]
+    free = [value for value in inputs if not all(dim.dim_value for dim in value.type.tensor_type.shape.dim)]
+    return " ".join(f"--shape {value.name}={','.join(map(str, shapes[value.name]))}" for value in free)
 
 
 def _check_names(shapes: Mapping[str, tuple[int, ...]], inputs: list[onnx.ValueInfoProto]) -> None:
@@ -52,7 +59,7 @@ def _fix(value: onnx.ValueInfoProto, wanted: tuple[int, ...] | None) -> None:
     known = [dim.dim_value or None for dim in tensor.shape.dim]
     shape = tuple(known) if wanted is None else wanted
     if None in shape or not (tensor.HasField("shape") or wanted is not None):
-        raise BackendError(f"input '{value.name}' has no fixed shape {_written(tensor)}; give its shape")
+        raise BackendError(f"input '{value.name}' leaves sizes open: {_written(tensor)}; {_option(value)}")
     if tensor.HasField("shape") and not _agrees(known, shape):
         raise BackendError(f"input '{value.name}' is {_written(tensor)} in the model and cannot be {list(shape)}")
     tensor.shape.CopyFrom(onnx.TensorShapeProto(dim=[onnx.TensorShapeProto.Dimension(dim_value=d) for d in shape]))
@@ -66,17 +73,24 @@ def _written(tensor: onnx.TypeProto.Tensor) -> str:
     return f"[{', '.join(str(dim.dim_value or dim.dim_param or '?') for dim in tensor.shape.dim)}]"
 
 
+def _option(value: onnx.ValueInfoProto) -> str:
+    """The option that binds its open sizes."""
+    sizes = [str(dim.dim_value or 1) for dim in value.type.tensor_type.shape.dim]
+    return f"give them, e.g. --shape {value.name}={','.join(sizes) or '1,3,224,224'}"
+
+
 def _modern(proto: onnx.ModelProto) -> onnx.ModelProto:
     """The compiler reads a node of an old opset as if it were of a newer one, and may take one setting for another."""
     if all(entry.domain or entry.version >= FLOOR for entry in proto.opset_import):
         return proto
     try:
-        return _folded(lifted(proto, FLOOR))
+        return folded(lifted(proto, FLOOR))
     except ModelError as error:
         raise BackendError(str(error)) from error
 
 
-def _folded(proto: onnx.ModelProto) -> onnx.ModelProto:
+def folded(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model after onnxruntime's basic optimisations; raises BackendError when it refuses the model."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC  # standard operators only

@@ -9,6 +9,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,10 +20,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from onnxprune.backends import Artifact, refusal
+from onnxprune.backends import WAY_OUT, Artifact, Lack, refusal
 from onnxprune.backends.link import find_linker, link_shared
+from onnxprune.backends.lowering import Lowered, Operator, lowered
 from onnxprune.backends.static import fix_shapes
-from onnxprune.backends.targets import Target
+from onnxprune.backends.targets import Target, load_target
 from onnxprune.codegen.cpu import Cpu
 from onnxprune.errors import BackendError, OnnxPruneError
 from onnxprune.node import Array
@@ -38,19 +40,10 @@ __all__ = ["Program", "build", "load", "run", "runs_here", "unsupported", "verif
 
 log = logging.getLogger(__name__)
 
-WAY_OUT = "leave out the target and run model.onnx with onnxruntime"
-
+OPERATOR = re.compile(r'ir\.Op\(.*?name="([\w.]+)".*?support_level=\d+\)')  # as its messages write one
 CONTRIB = frozenset({"Attention", "BiasGelu", "EmbedLayerNormalization", "FastGelu", "SkipLayerNormalization"})
 
 OBJECTS = ("lib0.o", "devc.o")  # that export_library makes of a Relax executable: its code, and its weights
-
-# What an operator in the frontend's table cannot do all the same.
-REFUSED: Mapping[str, Callable[[onnx.NodeProto], bool]] = {
-    "DequantizeLinear": lambda node: _integer(node, "block_size") != 0,
-    "MaxPool": lambda node: len(node.output) > 1,
-    "QuantizeLinear": lambda node: _integer(node, "block_size") != 0,
-    "TopK": lambda node: _integer(node, "sorted", 1) == 0,
-}
 
 # LLVM lists hints on speed among a processor's features: code runs without them.
 TUNING = (
@@ -59,19 +52,20 @@ TUNING = (
 )
 
 
-def unsupported(proto: onnx.ModelProto) -> list[tuple[str, str]]:
-    """The (operator, node name) pairs that TVM's ONNX frontend lacks, in graph order, subgraphs included."""
-    from tvm.relax.frontend.onnx import onnx_frontend
+def unsupported(proto: onnx.ModelProto) -> list[Lack]:
+    """The nodes of a model with fixed shapes that cannot be compiled, in graph order, those of subgraphs too.
 
-    table = frozenset(onnx_frontend._get_convert_map())
-    local = {(function.domain, function.name) for function in proto.functions}
-    bodies = [proto.graph.node, *(function.node for function in proto.functions)]
-    nodes = (node for body in bodies for node in _every_node(body))
-    return [
-        (node.op_type, node.name or node.output[0])
-        for node in nodes
-        if (node.domain, node.op_type) not in local and not _convertible(node, table)
-    ]
+    They are those that TVM's frontend lacks, those known to be wrong, or else the one that it stops at.
+    """
+    low = _lowered(proto)
+    if low.lacks:
+        return list(low.lacks)
+    try:
+        with _quiet():
+            _import(low.model, load_target("host"))  # what can be imported is the same for all
+    except _StopError as stop:
+        return [stop.lack]
+    return []
 
 
 def build(proto: onnx.ModelProto, target: Target, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Artifact:
@@ -80,11 +74,11 @@ def build(proto: onnx.ModelProto, target: Target, path: Path, shapes: Mapping[st
     The library has ``main(inputs in graph order)``; the weights are inside. ``path`` appears whole or not at all.
     """
     linker = find_linker(target)
-    fixed = fix_shapes(proto, shapes)
-    if missing := unsupported(fixed):
-        raise BackendError(refusal(missing))
+    low = _lowered(fix_shapes(proto, shapes))
+    if low.lacks:
+        raise BackendError(refusal(low.lacks))
     with _quiet():
-        executable = _compile(_import(fixed, target), target)
+        executable = _compile(_import(low.model, target), target)
     _export(executable, linker, path)
     return Artifact(name=target.name, artifact=path, bytes=path.stat().st_size)
 
@@ -164,25 +158,21 @@ def verify(path: Path, proto: onnx.ModelProto, batches: Iterable[Mapping[str, Ar
     return worst
 
 
-def _every_node(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                yield from _every_node(graph.node)
+def _lowered(proto: onnx.ModelProto) -> Lowered:
+    """The model to import: the frontend looks at an operator's name alone, whatever its domain."""
+    from tvm.relax.frontend.onnx import onnx_frontend
+
+    names = frozenset(onnx_frontend._get_convert_map())
+    table: set[Operator] = {("", name) for name in names - CONTRIB} | {("com.microsoft", name) for name in CONTRIB}
+    return lowered(proto, table)
 
 
-def _convertible(node: onnx.NodeProto, table: frozenset[str]) -> bool:
-    """The frontend looks at the operator's name alone: a name of another domain would become something else."""
-    standard = node.domain in ("", "ai.onnx")
-    if (node.op_type in CONTRIB) == standard or not (standard or node.domain == "com.microsoft"):
-        return False
-    refused = REFUSED.get(node.op_type)
-    return node.op_type in table and not (refused and refused(node))
+class _StopError(BackendError):
+    """The frontend gave up at a node."""
 
-
-def _integer(node: onnx.NodeProto, name: str, default: int = 0) -> int:
-    return next((attribute.i for attribute in node.attribute if attribute.name == name), default)
+    def __init__(self, lack: Lack) -> None:
+        super().__init__(refusal([lack]))
+        self.lack = lack
 
 
 def _import(proto: onnx.ModelProto, target: Target) -> IRModule:
@@ -191,7 +181,11 @@ def _import(proto: onnx.ModelProto, target: Target) -> IRModule:
     try:
         return imported(proto, Cpu.of(target))
     except Exception as error:
-        raise _failure("TVM cannot import the model", error) from error
+        log.debug("TVM cannot import the model", exc_info=error)
+        node = _culprit(error)
+        error.__traceback__ = None
+        what = ("the model", "") if node is None else (node.op_type, node.name or node.output[0])
+        raise _StopError(Lack(*what, _reason(error))) from error
 
 
 def _compile(module: IRModule, target: Target) -> Executable:
@@ -251,10 +245,8 @@ def _distance(got: Array, want: Array) -> float:
 def _failure(what: str, error: Exception) -> BackendError:
     """The error to raise; the traceback goes to the log, as it keeps alive a half-built graph that dies noisily."""
     log.debug("%s", what, exc_info=error)
-    node = _culprit(error)
-    where = f" at {node.op_type} ('{node.name or node.output[0]}')" if node is not None else ""
     error.__traceback__ = None
-    return BackendError(f"{what}{where}: {_reason(error)}; {WAY_OUT}")
+    return BackendError(f"{what}: {_reason(error)}; {WAY_OUT}")
 
 
 def _culprit(error: BaseException) -> onnx.NodeProto | None:
@@ -270,7 +262,7 @@ def _culprit(error: BaseException) -> onnx.NodeProto | None:
 
 def _reason(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:300].rstrip(".") if lines else type(error).__name__
+    return OPERATOR.sub(r"\1", lines[-1])[:300].rstrip(".") if lines else type(error).__name__
 
 
 @contextlib.contextmanager

@@ -192,9 +192,24 @@ def test_a_file_that_is_read_as_report(options: tuple[str, ...], refused: Callab
 
 
 def test_an_operator_that_tvm_lacks(refused: Callable[..., str], work: Path) -> None:
-    onnx.save(net_proto(LSTM), work / "lstm.onnx")
+    onnx.save(net_proto("(float[2,2] x) => (float y) { y = Det(x) }"), work / "det.onnx")
+    line = refused(5, "det.onnx", "--passes", "failing", "--target", "host", "-o", "out")
+    assert line.startswith("TVM cannot compile Det ('Det_0'); leave out the target")
+
+
+def test_an_operator_that_tvm_cannot_compile_at_such_a_length(refused: Callable[..., str], work: Path) -> None:
+    onnx.save(net_proto(LSTM.replace("[2,1", "[2000,1")), work / "lstm.onnx")
     line = refused(5, "lstm.onnx", "--passes", "failing", "--target", "host", "-o", "out")
-    assert line.startswith("TVM cannot compile LSTM ('LSTM_0'); leave out the target")
+    assert line.startswith("TVM cannot compile LSTM ('LSTM_0'; it runs 2000 steps; 1 to")
+
+
+def test_sizes_that_cannot_be_one_are_asked_for(refused: Callable[..., str], work: Path, run: Run) -> None:
+    text = "(float[N,L] x) => (float[2,4] z) <int64[2] s = {2,4}> { y = Reshape(x, s)  z = Relu(y) }"
+    onnx.save(net_proto(text), work / "open.onnx")
+    words = ("open.onnx", "--passes", "fold", "--target", "host", "-o", "out")
+    line = refused(5, *words)
+    assert "the model leaves sizes open, taken as --shape x=1,1: give others" in line
+    assert run(*words, "--shape", "x=1,8").code == 0
 
 
 def test_old_results_survive_a_failure(refused: Callable[..., str], work: Path) -> None:
