@@ -45,7 +45,7 @@ def _candidates(kernel: Kernel, cpu: Cpu) -> Iterator[tuple[float, int, int, int
     for rows, width in _rectangles(kernel):
         for blocks in range(1, min(kernel.blocks // kernel.groups, 8) + 1):
             for columns in range(1, min(width, cpu.registers) + 1):
-                if _registers(kernel, cpu, blocks, columns) <= cpu.registers:
+                if blocks == columns == 1 or _registers(kernel, cpu, blocks, columns) <= cpu.registers:
                     yield _cycles(kernel, cpu, blocks, columns, rows, width), blocks, columns, rows, width
 
 
