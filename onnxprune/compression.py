@@ -158,7 +158,7 @@ def prepare(source: Source, job: Job, managers: Sequence[PassManager]) -> Ready:
     for manager in managers:
         manager.check(ctx)
     if job.targets:
-        refuse_unsupported(original.proto(), ctx.shapes)
+        refuse_unsupported(original.proto(), job.targets, ctx.shapes)
     score = try_out(data, ctx)
     bench = Bench(data.check, score, data.feeds(original, ctx), job.recipe.threads or 1)
     return Ready(job, _input(source, original, ctx), ctx, bench, data.sources)

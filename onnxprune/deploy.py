@@ -31,11 +31,15 @@ def backend() -> Backend:
     return tvm
 
 
-def refuse_unsupported(proto: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise BackendError, naming the operators, for a model that cannot be compiled: before it is worked on."""
+def refuse_unsupported(
+    proto: onnx.ModelProto, targets: Sequence[Target], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raise BackendError for what cannot be compiled, before it is worked on: a target, or an operator, named."""
     from onnxprune.backends.static import fix_shapes, open_sizes
 
     try:
+        for target in targets:
+            backend().ready(target)
         missing = backend().unsupported(fix_shapes(proto, shapes))
         if missing:
             raise BackendError(refusal(missing))

@@ -44,6 +44,9 @@ class FakeCompiler:
     def unsupported(self, proto: onnx.ModelProto) -> list[tuple[str, str]]:
         return []
 
+    def ready(self, target: Any) -> None:
+        pass
+
     def build(self, proto: onnx.ModelProto, target: Any, path: Path, shapes: Any) -> Artifact:
         path.parent.mkdir(parents=True)
         path.write_bytes(b"so")

@@ -53,6 +53,9 @@ class Backend(Protocol):
     def unsupported(self, proto: onnx.ModelProto) -> list[Lack]:
         """The nodes of a model with fixed shapes that cannot be compiled, found without compiling."""
 
+    def ready(self, target: Target) -> None:
+        """Raise BackendError where nothing can be built for the target."""
+
     def build(
         self, proto: onnx.ModelProto, target: Target, path: Path, shapes: Mapping[str, tuple[int, ...]]
     ) -> Artifact:

@@ -36,6 +36,12 @@ class Target:
     align: int = 4
     linker: str | None = None
 
+    def __post_init__(self) -> None:
+        """Raise UsageError for sizes that no machine has."""
+        for name in ("vector_bits", "cores", "align"):
+            if (value := getattr(self, name)) < 1:
+                raise UsageError(f"target '{self.name}': {name} cannot be {value}")
+
     @property
     def arch(self) -> str:
         """The instruction set: the first word of the triple."""

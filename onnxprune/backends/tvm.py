@@ -23,6 +23,8 @@ import onnx
 from onnxprune.backends import WAY_OUT, Artifact, Lack, refusal
 from onnxprune.backends.link import find_linker, link_shared
 from onnxprune.backends.lowering import Lowered, Operator, lowered
+from onnxprune.backends.processors import check_processor, lacking
+from onnxprune.backends.processors import tvm_target as _tvm_target
 from onnxprune.backends.static import fix_shapes
 from onnxprune.backends.targets import Target, load_target
 from onnxprune.codegen.cpu import Cpu
@@ -34,9 +36,8 @@ from onnxprune.runtime import Session
 if TYPE_CHECKING:
     from tvm.ir import IRModule
     from tvm.runtime import Executable, Module
-    from tvm.target import Target as TvmTarget
 
-__all__ = ["Program", "build", "load", "run", "runs_here", "unsupported", "verify"]
+__all__ = ["Program", "build", "load", "ready", "run", "runs_here", "unsupported", "verify"]
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +46,6 @@ CONTRIB = frozenset({"Attention", "BiasGelu", "EmbedLayerNormalization", "FastGe
 
 OBJECTS = ("lib0.o", "devc.o")  # that export_library makes of a Relax executable: its code, and its weights
 
-# LLVM lists hints on speed among a processor's features: code runs without them.
-TUNING = (
-    *("allow-light-256", "enable-", "ermsb", "false-deps-", "fast-", "faster-", "fuse-", "idiv", "no-bypass-"),
-    *("predictable-select", "prefer-", "sbb-dep", "slow-", "tuning-", "use-"),
-)
 
 
 def unsupported(proto: onnx.ModelProto) -> list[Lack]:
@@ -83,15 +79,15 @@ def build(proto: onnx.ModelProto, target: Target, path: Path, shapes: Mapping[st
     return Artifact(name=target.name, artifact=path, bytes=path.stat().st_size)
 
 
+def ready(target: Target) -> None:
+    """Raise BackendError where nothing can be built for the target: LLVM does not know it, or there is no linker."""
+    check_processor(target)
+    find_linker(target)
+
+
 def runs_here(target: Target) -> bool:
     """Whether this machine has every processor feature that code for the target may use."""
-    from tvm.target import codegen
-
-    if target.foreign:
-        return False
-    here = Target(name="host", triple=target.triple)
-    needs, has = (codegen.llvm_get_cpu_features(_tvm_target(t)) for t in (target, here))
-    return all(feature in has or feature.startswith(TUNING) for feature in needs)
+    return not target.foreign and not lacking(target)
 
 
 class Program:
@@ -195,14 +191,6 @@ def _compile(module: IRModule, target: Target) -> Executable:
         return compiled(module, _tvm_target(target), Cpu.of(target))
     except Exception as error:
         raise _failure(f"TVM cannot compile the model for target '{target.name}'", error) from error
-
-
-def _tvm_target(target: Target) -> TvmTarget:
-    import tvm
-    from tvm.target import codegen
-
-    words = {"kind": "llvm", "mtriple": target.triple, "mcpu": target.cpu or codegen.llvm_get_system_cpu()}
-    return tvm.target.Target({**words, "num-cores": target.cores, "mattr": list(target.features)})
 
 
 def _export(executable: Executable, linker: Sequence[str], path: Path) -> None:
