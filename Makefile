@@ -64,7 +64,7 @@ models: .venv/.ready  ## train the networks of models/ anew
 	  || { echo 'onnxprune needs Python 3.11 to 3.13: make PYTHON=python3.12 …'; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --editable "$$(command -v c++ g++ clang++ cc gcc clang >/dev/null 2>&1 \
-	  && echo '.[dev,docs]' || echo '.[dev,docs,link]')"
+	  && echo '.[dev,docs]' || echo '.[dev,docs,cross]')"
 	@touch $@
 
 clean:

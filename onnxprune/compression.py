@@ -79,13 +79,16 @@ class Result:
         return replace(self, report=report)
 
     def build(self, target: str, folder: str | Path) -> Artifact:
-        """Compile the model into ``folder/target/model.so``; raises BackendError when that cannot be done."""
+        """Compile the model into ``folder/target/model.so``, with all that a run of it needs beside it.
+
+        Raises BackendError when that cannot be done.
+        """
         with staged(Path(folder)) as stage:
             return self._build(load_target(target), stage, Path(folder))
 
     def _build(self, target: Target, stage: Path, folder: Path) -> Artifact:
         place = Path(target.name, LIBRARY)
-        built = deploy(self.model.proto(), target, stage / place, self.context.shapes, self.feeds)
+        built = deploy(self.model.proto(), target, stage / place, self.context.shapes, self.feeds, self.context.cache)
         return replace(built, artifact=folder / place)
 
 

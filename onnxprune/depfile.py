@@ -10,6 +10,7 @@ import onnx
 
 from onnxprune import plugins
 from onnxprune.axes import rules
+from onnxprune.backends.folder import templates
 from onnxprune.backends.targets import target_files
 from onnxprune.errors import ModelError, UsageError, first_line
 from onnxprune.job import Job
@@ -22,7 +23,7 @@ UNWRITABLE = re.compile(r"[\n\t;|]|\\[#:]|[ :]$")  # Make or Ninja would read so
 
 
 def files_read(source: object, recipe: object, job: Job) -> list[Path]:
-    """All that a job has read: code, tables of targets, and data; folders with all that is in them.
+    """All that a job has read: code, what is there of targets, and data; folders with all that is in them.
 
     The code is every loaded module of onnxprune, and of the packages that passes, rules and the metric come from.
     """
@@ -32,7 +33,7 @@ def files_read(source: object, recipe: object, job: Job) -> list[Path]:
     used = [type(each).__module__ for each in job.recipe.passes]
     scored = [] if job.metric is None else [getattr(job.metric, "__module__", type(job.metric).__module__)]
     code = plugins.sources([__name__, *extensions, *used, *scored])
-    return list(dict.fromkeys([*code, *(target_files() if job.targets else []), *data]))
+    return list(dict.fromkeys([*code, *([*target_files(), *templates()] if job.targets else []), *data]))
 
 
 def rule(target: Path, files: Iterable[Path]) -> str:

@@ -1,4 +1,4 @@
-"""From a model to a library for a target: built, and, where this machine can run it, verified and timed."""
+"""From a model to a folder for a target: built, and, where this machine can run it, verified and timed."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
 
 from onnxprune.backends import Artifact, Backend, Target, refusal
+from onnxprune.backends.difference import Difference, difference, largest
+from onnxprune.backends.emulated import CannotRunError, emulated
+from onnxprune.backends.folder import Sample, furnish
+from onnxprune.backends.libraries import libraries
+from onnxprune.cache import Cache
 from onnxprune.errors import BackendError
 from onnxprune.node import Array
 from onnxprune.runtime import Session
 
 __all__ = ["backend", "deploy", "refuse_unsupported"]
 
-TOLERANCE = 1e-3  # of the largest output: what is beyond it is not rounding
+TOLERANCE = 1e-4  # of the largest number in an output: what is beyond it is not rounding
 WARM_UP, LEAST_RUNS, MOST_RUNS, SECONDS = 3, 10, 300, 1.0
 
 Feeds = Mapping[str, Array]
@@ -59,31 +65,57 @@ def deploy(
     path: Path,
     shapes: Mapping[str, tuple[int, ...]],
     batches: Sequence[Feeds],
+    cache: Cache,
 ) -> Artifact:
-    """Build the library ``path``; ``batches`` of exactly ``shapes`` are what it is verified and timed on.
+    """Build the library ``path``, and all that goes with it to the target's machine into its folder.
 
-    Raises BackendError when it does not compute what onnxruntime does.
+    ``batches`` of exactly ``shapes`` are what it is verified and timed on. Raises BackendError when it cannot be built,
+    or does not compute what onnxruntime does.
     """
-    compiler = backend()
-    built = compiler.build(proto, target, path, shapes)
-    if not batches or not compiler.runs_here(target):
-        return built
-    error = compiler.verify(path, proto, batches)
-    if not error <= TOLERANCE * (scale := _largest_output(proto, batches)):
+    built = backend().build(proto, target, path, shapes)
+    runtime = libraries(target, path, cache)
+    size = furnish(path.parent, target, _sample(proto, batches), runtime)
+    built = replace(built, folder_bytes=size, missing=runtime.missing)
+    try:
+        return _run(built, proto, target, batches)
+    except CannotRunError as error:
+        return replace(built, why=str(error))
+
+
+def _run(built: Artifact, proto: onnx.ModelProto, target: Target, batches: Sequence[Feeds]) -> Artifact:
+    """What is built, verified where it can be run; raises CannotRunError where it cannot."""
+    if not batches:
+        raise CannotRunError("there is no input that the model runs on; give --calib")
+    if built.missing is not None:
+        raise CannotRunError(f"the TVM runtime for {target.arch} is missing")
+    if target.foreign:
+        return _verified(built, emulated(target, built.artifact), "qemu")
+    if lacking := backend().lacking(target):
+        raise CannotRunError(f"this machine's processor lacks {', '.join(lacking)}")
+    session, program = Session(proto), backend().load(built.artifact)
+    verified = _verified(built, difference(program, session, batches), "host")
+    return replace(verified, latency_ms=_median_ms(program, [batches[0][name] for name in session.inputs]))
+
+
+def _verified(built: Artifact, found: Difference, where: Literal["host", "qemu"]) -> Artifact:
+    if not found.relative <= TOLERANCE:
         raise BackendError(
-            f"the library for target '{target.name}' is wrong: it differs from onnxruntime by {error:.3g} where outputs"
-            f" reach {scale:.3g}; leave out the target, and report this with the model"
+            f"the library for target '{built.name}' is wrong: it differs from onnxruntime by {found.absolute:.3g},"
+            f" {found.relative:.3g} of the largest output; leave out the target, and report this with the model"
         )
-    names = Session(proto).inputs
-    milliseconds = _median_ms(compiler.load(path), [batches[0][name] for name in names])
-    return replace(built, verified="host", max_abs_error=error, latency_ms=milliseconds)
+    return replace(built, verified=where, max_abs_error=found.absolute, max_rel_error=found.relative)
 
 
-def _largest_output(proto: onnx.ModelProto, batches: Sequence[Feeds]) -> float:
-    session = Session(proto)
-    outputs = (np.asarray(y) for feeds in batches for y in session(feeds))
-    numbers = (np.abs(y[np.isfinite(y)].astype(np.float64)) for y in outputs if y.dtype.kind in "fiub")
-    return max((float(y.max(initial=0)) for y in numbers), default=0.0) or 1.0
+def _sample(proto: onnx.ModelProto, batches: Sequence[Feeds]) -> Sample:
+    """The batch that says most of a relative error: the one on which the least output is as large as it gets."""
+    if not batches:
+        return Sample()
+    session = Session(proto, threads=1)  # equal inputs give equal bytes
+    sizes = np.array([[largest(each) for each in session(feeds)] for feeds in batches])
+    share = sizes / np.where(sizes.max(axis=0) > 0, sizes.max(axis=0), 1)
+    best = batches[int(share.min(axis=1).argmax())]
+    inputs = [(name, best[name]) for name in session.inputs]
+    return Sample(inputs, list(zip(session.outputs, session(best), strict=True)))
 
 
 def _median_ms(program: Callable[[Sequence[Array]], list[Array]], feeds: Sequence[Array]) -> float:

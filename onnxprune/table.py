@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["columns", "data_notes", "render", "render_times", "size"]
 
+WHERE = {"host": "on host", "qemu": "under QEMU", "none": "not run here"}
 FEW = 4  # skipped places that are shown unless all are asked for
 
 
@@ -27,6 +28,7 @@ def render(report: Report, console: Console, *, verbose: bool = False) -> None:
         _title(report),
         data_notes(report),
         *([table] for table in tables if table.row_count),
+        _not_run(report),
         _fidelity(report),
         _skipped(report, verbose),
         _repairs(report) if verbose else (),
@@ -123,14 +125,23 @@ def _accuracy(measured: Accuracy, of: str) -> tuple[Text, str, str, str]:
 
 
 def _targets(report: Report) -> Table:
-    table = columns("target", "size", "verified", "max abs error", "latency")
+    table = columns("target", "size", "verified", "error", "latency")
     table.add_column("library", overflow="fold")
     for each in report.targets:
-        error = "" if each.max_abs_error is None else f"{each.max_abs_error:.2g}"
+        error = "" if each.max_rel_error is None else f"{each.max_rel_error:.1e}"
         latency = "" if each.latency_ms is None else f"{each.latency_ms:.3f} ms"
-        verified = "not run here" if each.verified == "none" else f"on {each.verified}"
+        verified = WHERE[each.verified]
         table.add_row(Text(each.name), size(each.bytes), verified, error, latency, Text(str(each.artifact)))
     return table
+
+
+def _not_run(report: Report) -> Iterator[Text]:
+    """Why libraries were not run, and what their folders lack."""
+    for each in report.targets:
+        if each.why is not None:
+            yield Text(f"{each.name} was not run: {each.why}", "dim")
+        if each.missing is not None:
+            yield Text(f"{each.name} is not complete: {each.missing}", "bold")
 
 
 def _fidelity(report: Report) -> Iterator[Text]:

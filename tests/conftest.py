@@ -18,10 +18,14 @@ PLUGIN = Path(__file__).parent / "plugin"
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No answer that another run, or another worker of this one, has kept is believed; fonts are looked for once."""
+    """No answer that another run, or another worker of this one, has kept is believed; fonts are looked for once.
+
+    Nothing is fetched from a package index.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("MPLCONFIGDIR", str(tmp_path_factory.mktemp("fonts")))
+        patch.setenv("PIP_NO_INDEX", "1")  # a runtime for another architecture would be fetched
         yield
 
 

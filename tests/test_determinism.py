@@ -20,7 +20,7 @@ import pytest
 
 MODELS = Path(__file__).parents[1] / "models"
 TIMED = {"seconds", "runs", "threads", "before_ms", "after_ms", "before_iqr_ms", "after_iqr_ms", "latency_ms"}
-BUILT = ("model.onnx", "prune.json", "report.json", "host/model.so")
+BUILT = ("model.onnx", "prune.json", "report.json", "host/model.so", "host/outputs.npy")
 WRITTEN = (*BUILT, "sweep.json", "still/sweep.json", "still/sweep.svg")
 
 DRIVER = """

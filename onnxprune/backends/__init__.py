@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -19,15 +19,23 @@ WAY_OUT = "leave out the target and run model.onnx with onnxruntime"
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """What was built for one target; with ``to_dict`` its row in the report."""
+    """What was built for one target; with ``to_dict`` its row in the report.
+
+    ``bytes`` are the library's, ``folder_bytes`` those of all that a run needs. ``why`` says why it was not run,
+    ``missing`` what has to be put into the folder by hand.
+    """
 
     name: str
     artifact: Path
     bytes: int
     emit: Literal["so"] = "so"
     verified: Literal["host", "qemu", "none"] = "none"
+    why: str | None = None
     max_abs_error: float | None = None
+    max_rel_error: float | None = None
     latency_ms: float | None = None
+    folder_bytes: int | None = None
+    missing: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The row, in words that JSON has."""
@@ -61,14 +69,11 @@ class Backend(Protocol):
     ) -> Artifact:
         """Compile a model, with its inputs fixed to ``shapes``, into the library ``path``."""
 
-    def runs_here(self, target: Target) -> bool:
-        """Whether this machine can run what was built for the target."""
+    def lacking(self, target: Target) -> list[str]:
+        """The features that this machine's processor lacks, one of the target's instruction set."""
 
     def load(self, path: Path) -> Callable[[Sequence[Array]], list[Array]]:
         """A library, ready to run on inputs in graph order."""
-
-    def verify(self, path: Path, proto: onnx.ModelProto, batches: Iterable[Mapping[str, Array]]) -> float:
-        """The largest absolute difference to onnxruntime's outputs."""
 
 
 def refusal(missing: Sequence[Lack]) -> str:

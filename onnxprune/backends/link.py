@@ -10,11 +10,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from onnxprune.backends.targets import Target
 from onnxprune.errors import BackendError
 
-__all__ = ["find_linker", "link_shared"]
+__all__ = ["compile_program", "find_linker", "link_shared"]
 
 COMPILERS = ("c++", "g++", "clang++", "cc", "gcc", "clang")  # the objects are C to a linker: either kind will do
 
@@ -31,10 +32,22 @@ def find_linker(target: Target) -> list[str]:
 
 def link_shared(command: Sequence[str], output: str, objects: Sequence[str]) -> None:
     """Link object files into one stripped shared library; raises OSError where there is no room for it."""
-    line = [*command, "-shared", "-fPIC", "-s", "-o", output, *objects]
-    env = {**os.environ, "TMPDIR": os.path.dirname(output), "LC_ALL": "C"}
+    _run([*command, "-shared", "-fPIC", "-s", "-o", output, *objects], command, os.path.dirname(output))
+
+
+def compile_program(target: Target, output: Path, folder: Path, sources: Sequence[str]) -> None:
+    """Compile the ``sources`` of a deploy folder into a program for its target; raises BackendError."""
+    command = find_linker(target)
+    if "ziglang" in command:
+        command[command.index("cc")] = "c++"
+    options = ["-std=c++11", "-O1", "-I", str(folder.absolute() / "include"), "-o", str(output), *sources, "-ldl"]
+    _run([*command, *options], command, str(output.parent), folder)
+
+
+def _run(line: Sequence[str], command: Sequence[str], scratch: str, folder: Path | None = None) -> None:
+    env = {**os.environ, "TMPDIR": scratch, "LC_ALL": "C"}
     try:
-        done = subprocess.run(line, capture_output=True, text=True, errors="replace", check=False, env=env)
+        done = subprocess.run(line, capture_output=True, text=True, errors="replace", check=False, env=env, cwd=folder)
     except OSError as error:
         raise BackendError(f"cannot start the linker {shlex.join(command)}: {error}") from error
     if done.returncode:
@@ -64,5 +77,5 @@ def _missing(target: Target, named: Sequence[str]) -> str:
     package = f"g++-{target.triple.replace('_', '-')}" if target.foreign else "g++"
     return (
         f"no linker for target '{target.name}' ({target.triple}): '{named[0]}' is not on PATH and ziglang is not"
-        f" installed; install a compiler (e.g. `apt install {package}`) or `pip install 'onnxprune[link]'`"
+        f" installed; install a compiler (e.g. `apt install {package}`) or `pip install 'onnxprune[cross]'`"
     )

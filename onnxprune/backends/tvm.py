@@ -21,6 +21,7 @@ import numpy as np
 import onnx
 
 from onnxprune.backends import WAY_OUT, Artifact, Lack, refusal
+from onnxprune.backends.difference import difference
 from onnxprune.backends.link import find_linker, link_shared
 from onnxprune.backends.lowering import Lowered, Operator, lowered
 from onnxprune.backends.processors import check_processor, lacking
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from tvm.ir import IRModule
     from tvm.runtime import Executable, Module
 
-__all__ = ["Program", "build", "load", "ready", "run", "runs_here", "unsupported", "verify"]
+__all__ = ["Program", "build", "lacking", "load", "ready", "run", "runs_here", "unsupported", "verify"]
 
 log = logging.getLogger(__name__)
 
@@ -146,12 +147,7 @@ def run(path: Path, feeds: Sequence[Array]) -> list[Array]:
 
 def verify(path: Path, proto: onnx.ModelProto, batches: Iterable[Mapping[str, Array]]) -> float:
     """The largest absolute difference to onnxruntime's outputs; inputs must have the shapes compiled for."""
-    session, program = Session(proto), load(path)
-    worst = 0.0
-    for batch in batches:
-        outputs = program([batch[name] for name in session.inputs])
-        worst = max(worst, *map(_distance, outputs, session(batch)))
-    return worst
+    return difference(load(path), Session(proto), batches).absolute
 
 
 def _lowered(proto: onnx.ModelProto) -> Lowered:
@@ -217,17 +213,6 @@ def _load_module(path: Path) -> Module:
 
     with scratch() as folder:
         return tvm.runtime.load_module(shutil.copy(path, folder / "model.so"))
-
-
-def _distance(got: Array, want: Array) -> float:
-    if got.shape != want.shape:
-        raise BackendError(
-            f"an output has shape {list(got.shape)}, onnxruntime's {list(want.shape)}: a bug in the backend"
-        )
-    with np.errstate(invalid="ignore"):  # inf - inf, where both are the same
-        difference = np.abs(got.astype(np.float64) - want.astype(np.float64))
-    same = (got == want) | ((got != got) & (want != want))
-    return float(np.nan_to_num(np.where(same, 0, difference), nan=np.inf, posinf=np.inf).max(initial=0))
 
 
 def _failure(what: str, error: Exception) -> BackendError:

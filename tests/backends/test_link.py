@@ -40,7 +40,7 @@ def program(folder: Path, name: str, text: str = "#!/bin/sh\n") -> None:
 
 def test_no_linker_at_all_names_both_ways_out(bare: Path) -> None:
     with pytest.raises(
-        BackendError, match=r"'c\+\+' is not on PATH.*apt install g\+\+`.*pip install 'onnxprune\[link\]'"
+        BackendError, match=r"'c\+\+' is not on PATH.*apt install g\+\+`.*pip install 'onnxprune\[cross\]'"
     ):
         find_linker(HERE)
 

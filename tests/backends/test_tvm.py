@@ -136,8 +136,12 @@ def test_the_artifact_is_a_report_row(tmp_path: Path) -> None:
         "emit": "so",
         "bytes": path.stat().st_size,
         "verified": "none",
+        "why": None,
         "max_abs_error": None,
+        "max_rel_error": None,
         "latency_ms": None,
+        "folder_bytes": None,
+        "missing": None,
     }
 
 
@@ -182,7 +186,7 @@ def test_weights_that_an_old_model_lists_among_its_inputs_go_inside(tmp_path: Pa
 
 
 def test_zig_links_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ziglang", reason="the extra 'link' is not installed")
+    pytest.importorskip("ziglang", reason="the extra 'cross' is not installed")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     model, feeds = net(RESIDUAL), feeds_of({"x": (1, 4, 6, 6)})
