@@ -205,9 +205,10 @@ def test_a_missed_goal_fails_the_build_until_it_is_met(system: str, project: Pat
 
 @pytest.fixture
 def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A C compiler for CMake: the one in the wheel of Zig where the machine has none."""
-    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
-        monkeypatch.setenv("CC", f"{sys.executable} -m ziglang cc")
+    """A compiler for CMake: the one in the wheel of Zig where the machine has none."""
+    for variable, name, installed in (("CC", "cc", ("cc", "gcc", "clang")), ("CXX", "c++", ("c++", "g++", "clang++"))):
+        if not any(map(shutil.which, installed)):
+            monkeypatch.setenv(variable, f"{sys.executable} -m ziglang {name}")
 
 
 @pytest.mark.parametrize("generator", ["Ninja", pytest.param("Unix Makefiles", marks=pytest.mark.builds)])
@@ -225,6 +226,39 @@ def test_the_example_is_built_runs_and_is_linked_again(generator: str, tmp_path:
     recipe.write_text(recipe.read_text(encoding="utf-8").replace("60%", "50%"), encoding="utf-8")
     assert build.rebuilt()
     assert not build.rebuilt()
+
+
+PROGRAM = """#include <onnxprune/model.h>
+#include <cstdio>
+int main() {
+  for (const onnxprune::Array& y : onnxprune::Model(edge_LIBRARY)({onnxprune::Array::of<float>({2, 3, 4, 4})})) {
+    std::printf("%s\\n", y.text().c_str());
+  }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("targets", "linked"), [("host", "edge"), ("host", "edge::host"), ("x86-64 host", "edge::host")]
+)
+@pytest.mark.parametrize("folder", [".", "below"])
+def test_a_program_is_linked_with_the_target_and_runs_the_model(
+    targets: str, linked: str, folder: str, project: Path, compiler: None
+) -> None:
+    """In the folder of the target or another one, before anything was built."""
+    (project / folder).mkdir(exist_ok=True)
+    (project / folder / "app.cc").write_text(PROGRAM, encoding="utf-8")
+    app = f"add_executable(app app.cc)\ntarget_link_libraries(app PRIVATE {linked})\n"
+    call = f"onnxprune_add_model(NAME edge SOURCE edge.onnx EXCLUDE_FROM_ALL SHAPE x=2,3,4,4 TARGET {targets})\n"
+    if folder != ".":
+        (project / folder / "CMakeLists.txt").write_text(app, encoding="utf-8")
+        app = f"add_subdirectory({folder})\n"
+    build = cmake(project, "Unix Makefiles" if folder == "below" else "Ninja", HEAD.replace("NONE", "CXX") + call + app)
+    assert build.run() == 0, build.log[-1]
+    done = subprocess.run([project / "build" / folder / "app"], capture_output=True, text=True, check=True)
+    assert done.stdout == "float32[2, 5]\n"
+    shutil.move(project / "build/edge", project / "gone")
+    assert subprocess.run([project / "build" / folder / "app"], capture_output=True, check=False).returncode != 0
 
 
 HEAD = texts(PAGE, "cmake")[0].partition("onnxprune_add_model")[0]

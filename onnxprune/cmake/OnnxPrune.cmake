@@ -12,10 +12,15 @@
 #     [ARGS <argument> ...]                         any other options of onnxprune
 #     [EXCLUDE_FROM_ALL])                           built only where another target needs it
 #
-# makes a target that writes model.onnx, prune.json, report.json and <machine>/model.so into the folder <target> of the
-# current binary directory, again whenever something that was read has changed: files named here and in the recipe,
-# external data, the metric, the source of onnxprune, of passes and of plug-ins. A goal that is missed fails the build.
-# Relative paths start at the current source directory. The files are properties of the target:
+# makes a target that writes model.onnx, prune.json, report.json and a folder <machine>, with model.so and all that a run
+# of it needs, into the folder <target> of the current binary directory, again whenever something that was read has
+# changed: files named here and in the recipe, external data, the metric, the source of onnxprune, of passes and of
+# plug-ins. A goal that is missed fails the build. Relative paths start at the current source directory.
+#
+#   target_link_libraries(<program> PRIVATE <target>::<machine>)    or <target>, where there is one machine
+#
+# lets a C++ program include onnxprune/model.h, and open the model by its path, which is defined as <target>_LIBRARY.
+# The files are properties of the target:
 #
 #   ONNXPRUNE_MODEL, ONNXPRUNE_SPEC, ONNXPRUNE_REPORT, ONNXPRUNE_LIBRARY (the libraries, in the order of TARGET)
 
@@ -54,13 +59,16 @@ function(onnxprune_add_model)
     list(JOIN arg_PASSES , passes)
     list(APPEND options "--passes=${passes}")
   endif()
-  set(libraries ${arg_TARGET})
+  set(machines ${arg_TARGET})
+  set(libraries ${machines})
   list(TRANSFORM libraries PREPEND ${folder}/)
+  set(headers ${libraries})
   list(TRANSFORM libraries APPEND /model.so)
+  list(TRANSFORM headers APPEND /include/onnxprune/model.h)
   list(TRANSFORM arg_TARGET PREPEND --target=)
   list(TRANSFORM arg_SHAPE PREPEND --shape=)
 
-  set(files ${folder}/model.onnx ${folder}/prune.json ${folder}/report.json ${libraries})
+  set(files ${folder}/model.onnx ${folder}/prune.json ${folder}/report.json ${libraries} ${headers})
   add_custom_command(
     OUTPUT ${files}
     COMMAND ${ONNXPRUNE_EXECUTABLE} ${options} ${arg_TARGET} ${arg_SHAPE} ${arg_ARGS}
@@ -71,16 +79,35 @@ function(onnxprune_add_model)
     COMMENT "Compressing ${arg_SOURCE} into ${arg_NAME}/model.onnx"
     VERBATIM)
 
-  set(all ALL)
+  set(all)
   if(arg_EXCLUDE_FROM_ALL)
-    set(all)
+    set(all EXCLUDE_FROM_ALL)
   endif()
-  add_custom_target(${arg_NAME} ${all} DEPENDS ${files})
+  add_library(${arg_NAME} INTERFACE ${all} ${files})
   set_target_properties(${arg_NAME} PROPERTIES
     ONNXPRUNE_MODEL ${folder}/model.onnx
     ONNXPRUNE_SPEC ${folder}/prune.json
     ONNXPRUNE_REPORT ${folder}/report.json
     ONNXPRUNE_LIBRARY "${libraries}")
+
+  foreach(machine IN LISTS machines)
+    add_library(${arg_NAME}-${machine} INTERFACE)
+    add_library(${arg_NAME}::${machine} ALIAS ${arg_NAME}-${machine})
+    add_dependencies(${arg_NAME}-${machine} ${arg_NAME})
+    _onnxprune_link(${arg_NAME}-${machine} ${arg_NAME} ${folder}/${machine})
+  endforeach()
+  list(LENGTH machines count)
+  if(count EQUAL 1)
+    _onnxprune_link(${arg_NAME} ${arg_NAME} ${folder}/${machines})
+  endif()
+endfunction()
+
+# What a program gets that is linked with the target: headers, what they need, and the path of the model.
+function(_onnxprune_link target name folder)
+  string(MAKE_C_IDENTIFIER ${name} word)
+  target_include_directories(${target} INTERFACE ${folder}/include)
+  target_link_libraries(${target} INTERFACE ${CMAKE_DL_LIBS})
+  target_compile_definitions(${target} INTERFACE ${word}_LIBRARY="${folder}/model.so")
 endfunction()
 
 # Refuse, while the project is configured, what cannot be meant.
