@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint architectures coverage zoo builds corpora operators fuzz faults large docs pictures accuracy bench models clean
+.PHONY: demo test lint architectures coverage zoo cross builds corpora operators fuzz faults large docs pictures accuracy bench models clean
 
 demo: .venv/.ready  ## compress a network that lies in the repository, into build/demo/
 	$(BIN)/onnxprune models/digits_resnet.onnx --passes fold,prune:macs=50% --calib models/digits.calib.npz \
@@ -36,6 +36,9 @@ corpora: .venv/.ready  ## the suite on the backend cases of onnx, with counts
 
 operators: .venv/.ready  ## what is declared of every operator, slot by slot against the operator itself
 	$(BIN)/pytest -m operators tests/operators
+
+cross: .venv/.ready  ## every board: g++-aarch64-linux-gnu or Zig, qemu-user-static, and the package index
+	$(BIN)/pytest -m cross
 
 builds: .venv/.ready  ## CMake, Make and Meson, every input changed in turn
 	$(BIN)/pytest -m builds

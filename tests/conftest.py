@@ -41,6 +41,14 @@ def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler for CMake: the one in the wheel of Zig where the machine has none."""
+    for variable, name, installed in (("CC", "cc", ("cc", "gcc", "clang")), ("CXX", "c++", ("c++", "g++", "clang++"))):
+        if not any(map(shutil.which, installed)):
+            monkeypatch.setenv(variable, f"{sys.executable} -m ziglang {name}")
+
+
+@pytest.fixture
 def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
     """Makes a distribution with one entry point and some files, in this process; no others are installed."""
     modules, paths = set(sys.modules), []

@@ -17,6 +17,9 @@ from oracle import net
 from pages import ROOT, commands, texts
 from toys import NET, labelled, samples
 
+from onnxprune.backends.link import find_linker
+from onnxprune.backends.targets import load_target
+from onnxprune.errors import BackendError
 from onnxprune.model import Model
 
 PAGE = "docs/build-systems.md"
@@ -203,14 +206,6 @@ def test_a_missed_goal_fails_the_build_until_it_is_met(system: str, project: Pat
 # -- CMake -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A compiler for CMake: the one in the wheel of Zig where the machine has none."""
-    for variable, name, installed in (("CC", "cc", ("cc", "gcc", "clang")), ("CXX", "c++", ("c++", "g++", "clang++"))):
-        if not any(map(shutil.which, installed)):
-            monkeypatch.setenv(variable, f"{sys.executable} -m ziglang {name}")
-
-
 @pytest.mark.parametrize("generator", ["Ninja", pytest.param("Unix Makefiles", marks=pytest.mark.builds)])
 def test_the_example_is_built_runs_and_is_linked_again(generator: str, tmp_path: Path, compiler: None) -> None:
     for part in ("examples/cmake", "models"):
@@ -239,13 +234,23 @@ int main() {
 
 
 @pytest.mark.parametrize(
-    ("targets", "linked"), [("host", "edge"), ("host", "edge::host"), ("x86-64 host", "edge::host")]
+    ("targets", "linked", "folder"),
+    [
+        ("host", "edge", "."),
+        ("host", "edge::host", "below"),
+        pytest.param("rpi4 host", "edge::host", ".", marks=pytest.mark.builds),
+        pytest.param("host rpi4", "edge::host", "below", marks=pytest.mark.builds),
+    ],
 )
-@pytest.mark.parametrize("folder", [".", "below"])
 def test_a_program_is_linked_with_the_target_and_runs_the_model(
     targets: str, linked: str, folder: str, project: Path, compiler: None
 ) -> None:
     """In the folder of the target or another one, before anything was built."""
+    if "rpi4" in targets:
+        try:
+            find_linker(load_target("rpi4"))
+        except BackendError as error:
+            pytest.skip(str(error))
     (project / folder).mkdir(exist_ok=True)
     (project / folder / "app.cc").write_text(PROGRAM, encoding="utf-8")
     app = f"add_executable(app app.cc)\ntarget_link_libraries(app PRIVATE {linked})\n"

@@ -70,7 +70,8 @@ def test_the_files_of_a_folder_and_their_labels_are_named(work: Path) -> None:
 
 def test_the_tables_of_targets_are_read_where_there_is_a_target(work: Path) -> None:
     assert main(["in/net.onnx", "--target=host", "-q", "-o", "out", "--depfile=rule.d"]) == 0
-    assert any(file.endswith("/backends/targets.toml") for file in read("rule.d")[1])
+    for name in ("targets.toml", "deployed/run_model.cc", "deployed/include/onnxprune/model.h"):
+        assert any(file.endswith(f"/backends/{name}") for file in read("rule.d")[1]), name
 
 
 def test_a_folder_stands_with_all_that_is_in_it() -> None:

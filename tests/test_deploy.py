@@ -16,7 +16,7 @@ from oracle import net
 from toys import LSTM, NET, Failing, Scale, compress, doing, samples, tree
 
 from onnxprune import deploy
-from onnxprune.backends import Artifact, load_target
+from onnxprune.backends import Artifact, link, load_target
 from onnxprune.errors import BackendError
 from onnxprune.passes import Unchanged
 from onnxprune.runtime import Session
@@ -42,6 +42,14 @@ def test_targets_are_built_verified_and_timed(tmp_path: Path) -> None:
 def test_operators_that_cannot_be_compiled_are_refused_before_any_pass_runs(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=r"TVM cannot compile LSTM \('LSTM_0'\); leave out the target"):
         compress(net(LSTM), [Failing()], targets=["host"], output=tmp_path / "out")
+    assert tree(tmp_path) == {}
+
+
+def test_a_missing_linker_is_refused_before_any_pass_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(link.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BackendError, match=rf"no linker for target '{FAR}' .*`apt install g\+\+-.* or `pip install"):
+        compress(net(NET), [Failing()], targets=[FAR], output=tmp_path / "out")
     assert tree(tmp_path) == {}
 
 

@@ -29,7 +29,7 @@ def name(page: Path) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: None) -> Path:
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)

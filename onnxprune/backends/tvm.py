@@ -48,7 +48,6 @@ CONTRIB = frozenset({"Attention", "BiasGelu", "EmbedLayerNormalization", "FastGe
 OBJECTS = ("lib0.o", "devc.o")  # that export_library makes of a Relax executable: its code, and its weights
 
 
-
 def unsupported(proto: onnx.ModelProto) -> list[Lack]:
     """The nodes of a model with fixed shapes that cannot be compiled, in graph order, those of subgraphs too.
 

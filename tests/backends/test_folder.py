@@ -162,7 +162,7 @@ def test_a_folder_without_its_runtime_says_so(folder: Path) -> None:
     assert "check: no TVM runtime: libtvm_runtime.so: cannot open shared object file" in said
 
 
-def test_cmake_builds_it_and_tests_the_model(folder: Path) -> None:
+def test_cmake_builds_it_and_tests_the_model(folder: Path, compiler: None) -> None:
     cmake = str(Path(sys.executable).parent / "cmake")
     for words in (["-B", "build"], ["--build", "build"]):
         subprocess.run([cmake, *words], cwd=folder, check=True, capture_output=True)

@@ -45,7 +45,7 @@ def test_no_room_for_a_library(place: Place, disk: Disk, told: Told) -> None:
     """Whatever it is that does not fit: disks of every size until one is large enough."""
     place.run(NET, *WORDS, "-o", "saved")
     saved, failed = contents(place.root / "work" / "saved"), 0
-    for room in range(8, 2000, 24):
+    for room in (round(8 * 1.15**step) for step in range(60)):
         out = place.root / "work" / str(room)
         disk(out, f"size={room}k,nr_inodes={9 + room // 8}")
         try:
