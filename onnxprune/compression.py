@@ -19,6 +19,7 @@ from onnxprune import depfile
 from onnxprune.analyses.cost import Stats
 from onnxprune.axes.silencing import removed
 from onnxprune.backends import Artifact, Target, load_target
+from onnxprune.backends.folder import names
 from onnxprune.deploy import deploy, refuse_unsupported
 from onnxprune.errors import UsageError
 from onnxprune.evaluate import Accuracy, Evaluator
@@ -190,8 +191,8 @@ def _check_places(job: Job, manager: PassManager, read: Collection[object], outp
     """Refuse folders that cannot be written, and files that are read."""
     check_depfile(job, read, output)
     if output is not None:
-        libraries = [f"{t.name}/{LIBRARY}" for t in job.targets]
-        _check_folder(Path(output), [MODEL, data_file(Path(MODEL)).name, SPEC, REPORT, *libraries], read)
+        built = [f"{target.name}/{name}" for target in job.targets for name in (LIBRARY, *names())]
+        _check_folder(Path(output), [MODEL, data_file(Path(MODEL)).name, SPEC, REPORT, *built], read)
     if job.save_after is not None:
         files = [each for name in manager.files() for each in (name, data_file(Path(name)).name)]
         _check_folder(job.save_after, files, read)

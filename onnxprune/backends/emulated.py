@@ -36,7 +36,7 @@ def emulated(target: Target, library: Path) -> Difference:
         try:
             compile_program(target, place / "check", library.parent, ["check.cc", "sample.S"])
         except BackendError as error:
-            raise CannotRunError(f"its check cannot be compiled: {error}") from error
+            raise CannotRunError(f"its check cannot be compiled: {str(error).splitlines()[-1]}") from error
         return _difference(target, [*command, str(place / "check"), str(library.absolute())])
 
 

@@ -11,13 +11,13 @@ from string import Template
 
 import numpy as np
 
-from onnxprune.backends.libraries import Libraries, headers
+from onnxprune.backends.libraries import HEADERS, NAMES, Libraries, headers
 from onnxprune.backends.targets import Target
 from onnxprune.node import Array
 
-__all__ = ["Sample", "furnish", "templates"]
+__all__ = ["Sample", "furnish", "names", "templates"]
 
-README = "README.md"
+README, INPUTS, OUTPUTS = "README.md", "inputs.npy", "outputs.npy"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +33,11 @@ def templates() -> list[Path]:
     return [each for _, each in _templates() if isinstance(each, Path)]
 
 
+def names() -> list[str]:
+    """All that may be written beside ``model.so``, as relative paths."""
+    return [*(name for name, _ in _templates()), *(f"include/{each}" for each in HEADERS), *NAMES, INPUTS, OUTPUTS]
+
+
 def furnish(folder: Path, target: Target, sample: Sample, runtime: Libraries) -> int:
     """Put beside ``model.so`` all that a run of it needs; the size of the folder in bytes."""
     for name, each in _templates():
@@ -41,8 +46,8 @@ def furnish(folder: Path, target: Target, sample: Sample, runtime: Libraries) ->
         _write(folder / "include" / name, data)
     for name, data in runtime.files.items():
         _write(folder / name, data)
-    _save(folder / "inputs.npy", sample.inputs)
-    _save(folder / "outputs.npy", sample.outputs)
+    _save(folder / INPUTS, sample.inputs)
+    _save(folder / OUTPUTS, sample.outputs)
     text = Template((folder / README).read_text(encoding="utf-8"))
     (folder / README).write_text(text.substitute(_words(target, sample, runtime)), encoding="utf-8")
     return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())

@@ -18,13 +18,14 @@ from onnxprune.cache import Cache
 from onnxprune.errors import BackendError
 from onnxprune.output import scratch
 
-__all__ = ["Libraries", "headers", "libraries"]
+__all__ = ["HEADERS", "NAMES", "Libraries", "headers", "libraries"]
 
 log = logging.getLogger(__name__)
 
 PACKAGES = {"tvm": "apache-tvm", "tvm_ffi": "apache-tvm-ffi"}
 NEEDED = ("tvm_ffi/lib/libtvm_ffi.so", "tvm/lib/libtvm_runtime.so")
 EXTRA = "tvm/lib/libtvm_runtime_extra.so"  # sorting, random numbers
+NAMES = tuple(Path(each).name for each in (*NEEDED, EXTRA))
 HEADERS = ("tvm/ffi/c_api.h", "dlpack/dlpack.h")
 SECONDS = 15  # to wait for an answer of the package index
 

@@ -93,7 +93,7 @@ def test_what_is_not_installed_is_named_with_its_package(board: Path) -> None:
         emulated(BOARD, board / "model.so")
     qemu(board, "exit 0")
     script(board / "bin/strange64-linux-gnu-g++", "echo no header >&2; exit 1")
-    with pytest.raises(CannotRunError, match=r"(?s)its check cannot be compiled: .*no header"):
+    with pytest.raises(CannotRunError, match="its check cannot be compiled: no header"):
         emulated(BOARD, board / "model.so")
     (board / "root/lib/libstdc++.so.6").unlink()
     with pytest.raises(

@@ -13,10 +13,11 @@ import onnx
 import pytest
 from oracle import net
 from pages import ROOT
+from toys import tree
 
 from onnxprune.backends import load_target, tvm
 from onnxprune.backends.emulated import FIGURES
-from onnxprune.backends.folder import Sample, furnish, templates
+from onnxprune.backends.folder import Sample, furnish, names, templates
 from onnxprune.backends.libraries import libraries
 from onnxprune.backends.link import compile_program
 from onnxprune.cache import Cache
@@ -179,6 +180,10 @@ def test_the_readme_says_what_is_read_and_written_in_ten_lines(mixed: Path) -> N
     assert len([line for line in text.splitlines() if line]) <= 10
 
 
-def test_what_goes_into_the_folder_is_known_to_builds() -> None:
+def test_what_goes_into_the_folder_is_known_before(mixed: Path) -> None:
     place = ROOT / "onnxprune/backends/deployed"
+    made = {"model.so", "check.o", "check", "bench", "run_model"}
+    assert {*names()} - {"libtvm_runtime_extra.so"} == {
+        name for name, data in tree(mixed).items() if data is not None
+    } - made
     assert {*templates()} == {path for path in place.rglob("*") if path.is_file()}

@@ -184,6 +184,13 @@ def test_the_input_as_output(refused: Callable[..., str], work: Path) -> None:
     assert "'out/model.onnx' is read and would be overwritten" in line
 
 
+def test_data_that_lies_where_a_library_goes(refused: Callable[..., str], work: Path) -> None:
+    (work / "out/host").mkdir(parents=True)
+    (work / "calib.npz").rename(work / "out/host/inputs.npy")
+    words = ("--calib", "out/host/inputs.npy", "--target", "host", "-o", "out")
+    assert "'out/host/inputs.npy' is read and would be overwritten" in refused(2, "net.onnx", *words)
+
+
 @pytest.mark.parametrize("options", [("--report", "net.onnx"), ("--report", "recipe.toml", "--recipe", "recipe.toml")])
 def test_a_file_that_is_read_as_report(options: tuple[str, ...], refused: Callable[..., str], work: Path) -> None:
     (work / "recipe.toml").write_text("schema = 1\n")

@@ -206,7 +206,7 @@ class Model {
   }
 
   const Runtime& runtime_;
-  const std::pair<Value, Value> main_;
+  std::pair<Value, Value> main_;
 };
 
 }  // namespace onnxprune
