@@ -11,6 +11,7 @@ from cuts import random_cut, shifted
 from oracle import run, silenced
 
 from onnxprune.analyses.channels import ChannelGroups
+from onnxprune.backends import load_target, tvm
 from onnxprune.lift import lifted
 from onnxprune.model import Model
 from onnxprune.normal import OPSETS as SUPPORTED
@@ -83,3 +84,14 @@ def test_a_cut_network_is_the_original_with_the_channels_silenced(path: Path) ->
 def test_every_axis_of_a_constant_is_in_one_group_or_none(path: Path) -> None:
     found = [axis for group in ChannelGroups().compute(Model.load(path)) for axis in group.atoms]
     assert len(found) == len(set(found))
+
+
+@every_model
+def test_a_network_is_compiled_and_computes_what_onnxruntime_does(path: Path, tmp_path: Path) -> None:
+    model = Model.load(path)
+    shapes = input_shapes(model, SIZES.get(path.stem, {}))
+    feeds = {name: value[: shapes[name][0]] if value.ndim else value for name, value in inputs(path, model).items()}
+    tvm.build(onnx.load(path), load_target("host"), tmp_path / "model.so", shapes)
+    expected = Session(onnx.load(path))(feeds)
+    for y, z in zip(tvm.run(tmp_path / "model.so", list(feeds.values())), expected, strict=True):
+        assert np.abs(y - z).max() <= 1e-4 * np.abs(z).max()
