@@ -22,8 +22,8 @@ from onnxprune.runtime import Session
 
 NET = """(float[N,3,4,4] x) => (float[N,5] y) <float[4,3,3,3] w, float[4] b, float[16,5] v>
     { a = Conv<pads=[1,1,1,1], strides=[2,2]>(x, w, b)  r = Relu(a)  f = Flatten(r)  y = MatMul(f, v) }"""
-LSTM = """(float[2,1,3] x) => (float[2,1,1,4] y) <float[1,16,3] w, float[1,16,4] r>
-    { y = LSTM<hidden_size=4>(x, w, r) }"""
+DRAWN = """(float[2,4] x) => (int32[2,3] y)
+    { y = Multinomial<sample_size=3, seed=1.0>(x) }"""
 
 
 def samples(count: int = 12, seed: int = 0) -> dict[str, np.ndarray]:
