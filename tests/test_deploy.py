@@ -40,7 +40,7 @@ def test_targets_are_built_verified_and_timed(tmp_path: Path) -> None:
 
 
 def test_operators_that_cannot_be_compiled_are_refused_before_any_pass_runs(tmp_path: Path) -> None:
-    with pytest.raises(BackendError, match=r"TVM cannot compile Multinomial \('Multinomial_0'\).*; leave out the target"):
+    with pytest.raises(BackendError, match=r"TVM cannot compile Multinomial \('Multinomial_0'\).*; leave out"):
         compress(net(DRAWN), [Failing()], targets=["host"], output=tmp_path / "out")
     assert tree(tmp_path) == {}
 

@@ -86,8 +86,10 @@ class _Nest:
         bundles = full + bool(rest)
 
         def piece(unit: Expr) -> Stmt:
-            chunk, rest_of = floormod(unit, i32(chunks)), floordiv(unit, i32(chunks))
-            bundle, image = floormod(rest_of, i32(bundles)), floordiv(rest_of, i32(bundles))
+            inner, outer = (bundles, chunks) if tile.by_rows else (chunks, bundles)
+            image, part = floordiv(unit, i32(inner * outer)), floormod(unit, i32(inner * outer))
+            at = floormod(part, i32(inner)), floordiv(part, i32(inner))
+            bundle, chunk = at if tile.by_rows else at[::-1]
             group = floormod(image, i32(kernel.groups)) * per_group
             batch = floordiv(image, i32(kernel.groups))
             return self._bundles(

@@ -14,7 +14,8 @@ __all__ = ["Tile", "choose"]
 OVERHEAD = 24  # cycles to start and end a tile beside its stores
 TRAFFIC = 0.05  # cycles for a load that multiplications hide: caches are not always near
 SERIAL = 60_000  # cycles of work that are not worth waking a thread for
-UNITS = 4  # pieces of work for each core, at least, where there is that much
+UNITS = 4  # pieces of work for each core, at most
+PIECE = 100  # cycles to start a piece
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Tile:
     """``blocks`` output vectors at ``columns`` positions are held in registers at once.
 
     ``rows`` and ``width`` are the output positions as they are walked: the image's own, or another rectangle of the
-    same area where positions do not depend on each other. ``chunk`` rows are one piece of work; with one core's worth
-    of work in all, ``serial`` holds.
+    same area where positions do not depend on each other. A piece of work is ``chunk`` rows of one tile's channels;
+    ``by_rows`` a thread gets neighbouring rows, else neighbouring channels, and ``serial`` work is for one thread.
     """
 
     blocks: int
@@ -32,13 +33,31 @@ class Tile:
     width: int
     chunk: int
     serial: bool
+    by_rows: bool = False
 
 
 def choose(kernel: Kernel, cpu: Cpu) -> Tile:
     """The tile of least predicted time."""
-    cycles, blocks, columns, rows, width = min(_candidates(kernel, cpu))
-    serial = cpu.cores == 1 or cycles < SERIAL
-    return Tile(blocks, columns, rows, width, rows if serial else _chunk(kernel, cpu, blocks, rows), serial)
+    *_, tile = min(_shared(kernel, cpu, *candidate) for candidate in _candidates(kernel, cpu))
+    return tile
+
+
+def _shared(
+    kernel: Kernel, cpu: Cpu, cycles: float, blocks: int, columns: int, rows: int, width: int
+) -> tuple[float, int, int, int, int, Tile]:
+    """Predicted time, what decides between equals, and the tile with its work shared out among cores."""
+    if cpu.cores == 1 or cycles < SERIAL:
+        return cycles, blocks, columns, rows, 0, Tile(blocks, columns, rows, width, rows, True)
+    bundles = ceil(kernel.blocks // kernel.groups / blocks) * kernel.groups * kernel.batch
+    by_rows = kernel.channels * prod(kernel.window.source) > kernel.channels * kernel.taps * kernel.outputs
+    time, chunk = min(
+        (
+            cycles * ceil(pieces * bundles / cpu.cores) / (pieces * bundles) + pieces * bundles * PIECE,
+            ceil(rows / pieces),
+        )
+        for pieces in range(1, min(rows, cpu.cores * UNITS) + 1)
+    )
+    return time, blocks, columns, rows, chunk, Tile(blocks, columns, rows, width, chunk, False, by_rows)
 
 
 def _candidates(kernel: Kernel, cpu: Cpu) -> Iterator[tuple[float, int, int, int, int]]:
@@ -89,15 +108,3 @@ def _tile(kernel: Kernel, cpu: Cpu, blocks: int, columns: int) -> float:
     step = max(products / cpu.fmas, loads / cpu.loads, cpu.latency) + TRAFFIC * loads
     terms = kernel.taps * (kernel.channels if kernel.kind == "product" else 1)
     return step * terms + products + OVERHEAD
-
-
-def _chunk(kernel: Kernel, cpu: Cpu, blocks: int, rows: int) -> int:
-    """Rows of a piece of work, so that all cores have as much to do."""
-    groups = ceil(kernel.blocks // kernel.groups / blocks) * kernel.groups * kernel.batch
-    wanted = ceil(cpu.cores * UNITS / groups)
-    return max(1, rows // wanted)
-
-
-def units(kernel: Kernel, tile: Tile) -> int:
-    """Pieces of work."""
-    return prod((kernel.batch, kernel.groups, ceil(kernel.blocks // kernel.groups / tile.blocks)))
