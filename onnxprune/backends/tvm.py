@@ -24,6 +24,7 @@ from onnxprune.backends import WAY_OUT, Artifact, Lack, refusal
 from onnxprune.backends.difference import difference
 from onnxprune.backends.link import find_linker, link_shared
 from onnxprune.backends.lowering import Lowered, Operator, lowered
+from onnxprune.backends.pages import give_back
 from onnxprune.backends.processors import check_processor, lacking
 from onnxprune.backends.processors import tvm_target as _tvm_target
 from onnxprune.backends.static import fix_shapes
@@ -36,7 +37,8 @@ from onnxprune.runtime import Session
 
 if TYPE_CHECKING:
     from tvm.ir import IRModule
-    from tvm.runtime import Executable, Module
+    from tvm.relax import VirtualMachine
+    from tvm.runtime import Executable
 
 __all__ = ["Program", "build", "lacking", "load", "ready", "run", "runs_here", "unsupported", "verify"]
 
@@ -95,11 +97,10 @@ class Program:
 
     def __init__(self, path: Path) -> None:
         """Load a library that was built for this machine."""
-        import tvm
 
         self.path = path
         try:
-            self._machine = tvm.relax.VirtualMachine(_load_module(path), tvm.cpu())
+            self._machine = _machine(path)
             self._main = self._machine["main"]
         except OnnxPruneError:
             raise
@@ -206,12 +207,15 @@ def _in_memory(folder: Path) -> Iterator[None]:
         yield
 
 
-def _load_module(path: Path) -> Module:
+def _machine(path: Path) -> VirtualMachine:
     """Load a copy: the loader keeps what it has loaded, and takes a path seen before for that, even if rewritten."""
     import tvm
 
     with scratch() as folder:
-        return tvm.runtime.load_module(shutil.copy(path, folder / "model.so"))
+        copy = folder / "model.so"
+        machine = tvm.relax.VirtualMachine(tvm.runtime.load_module(shutil.copy(path, copy)), tvm.cpu())
+        give_back(copy)
+    return machine
 
 
 def _failure(what: str, error: Exception) -> BackendError:
