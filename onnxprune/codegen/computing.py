@@ -76,15 +76,29 @@ def _depthwise(kernel: Kernel, x: Tensor, w: Tensor) -> Callable[..., Any]:
 
 
 def _pooled(kernel: Kernel, x: Tensor) -> Callable[..., Any]:
-    """A maximum, or the sum that a mean is made of: the loop nest divides it."""
+    """A maximum, a sum, or a mean: the sum of shares, which the loop nest makes of the whole."""
     kh, kw = _axes(kernel)
     most = kernel.kind == "max"
 
     def value(n: Any, o: Any, i: Any, j: Any, lane: Any) -> Any:
         element = _inside(kernel, x, (n, o), i, j, kh, kw, (lane,), LOWEST if most else 0.0)
+        if kernel.kind == "mean":
+            element = element / _count(kernel, i, j).astype("float32")
         return (te.max if most else te.sum)(element, axis=[kh, kw])
 
     return value
+
+
+def _count(kernel: Kernel, i: Any, j: Any) -> Any:
+    """How many elements lie under the window."""
+    window = kernel.window
+    if kernel.counts_pads or not any(window.pads):
+        return tirx.const(kernel.taps, "int32")
+    ranges = [
+        (at * window.stride[k] - window.pads[k], window.kernel[k], window.source[k]) for k, at in enumerate((i, j))
+    ]
+    high, wide = (te.min(first + size, end) - te.max(first, 0) for first, size, end in ranges)
+    return high * wide
 
 
 def _inside(

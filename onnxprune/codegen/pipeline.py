@@ -16,6 +16,7 @@ from onnxprune.codegen.schedule import scheduled
 __all__ = ["compiled", "lowered"]
 
 STEPS = (
+    relax.backend.DispatchSortScan(),
     relax.transform.DecomposeOpsForInference(),
     relax.transform.LegalizeOps(),
     relax.transform.AnnotateTIROpPattern(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tvm import s_tir, tirx
+from tvm.s_tir.stmt import SBlockRealize
 from tvm.tirx import IterVar
 
 from onnxprune.codegen.cpu import Cpu
@@ -12,12 +13,15 @@ from onnxprune.codegen.cpu import Cpu
 __all__ = ["scheduled"]
 
 SERIAL = 16_384  # elements that are not worth waking a thread for
+ROOT = "root"
 
 
 def scheduled(func: tirx.PrimFunc, cpu: Cpu) -> tirx.PrimFunc:
     """The function with its maps inlined, vectorised and shared out to threads."""
+    if not isinstance(func.body, SBlockRealize) or func.body.block.name_hint != ROOT:  # loops already, as of a scan
+        return func
     schedule = s_tir.Schedule(func.with_attr("global_symbol", "main"))
-    for block in schedule.get_child_blocks(schedule.get_sblock("root")):
+    for block in schedule.get_child_blocks(schedule.get_sblock(ROOT)):
         if _is_map(schedule, block):
             _map(schedule, block, cpu)
     made = schedule.mod["main"].without_attr("global_symbol")
@@ -38,7 +42,10 @@ def _map(schedule: Any, block: Any, cpu: Cpu) -> None:
     if not loops:
         return
     fused = schedule.fuse(*loops) if len(loops) > 1 else loops[0]
-    extent = int(schedule.get(fused).extent)
+    extent = schedule.get(fused).extent
+    if not isinstance(extent, tirx.IntImm) or not int(extent):  # it depends on data, or is empty
+        return
+    extent = int(extent)
     lanes = next((lanes for lanes in (cpu.lanes, 8, 4) if lanes <= cpu.lanes and extent % lanes == 0), 1)
     outer, inner = schedule.split(fused, [None, lanes])
     if lanes > 1:

@@ -56,6 +56,15 @@ CASES = {
     ' { y = Resize<axes=[2,3], keep_aspect_ratio_policy="not_larger">(x, , , s) }',
     "a corner alone": IMAGE + " <int64[4] s = {1, 2, 1, 3}>"
     ' { y = Resize<mode="linear", coordinate_transformation_mode="align_corners">(x, , , s) }',
+    "operators without vectors": "(float[16] x) => (float[16] y) { a = Cosh(x)  b = Sinh(a)  y = Atan(b) }",
+    "elements put elsewhere": "(float[2,4] x) => (float[2,4] y) <int64[1,2] i = {3,0}, float[1,2] u = {7.0,8.0}>"
+    " { y = ScatterElements<axis=1>(x, i, u) }",
+    "the largest ones": "(float[2,6] x) => (float[2,3] y, int64[2,3] i) <int64[1] k = {3}> { y, i = TopK(x, k) }",
+    "a sum of what came before": "(float[2,6] x) => (float[2,6] y) <int64 a = {-1}>"
+    " { y = CumSum<exclusive=1, reverse=1>(x, a) }",
+    "as many as there are": "(float[3,4] x) => (int64[2,N] y) <float z = {0.0}> { b = Greater(x, z)  y = NonZero(b) }",
+    "a root of the mean over all": "(float[3,4] x) => (float[3,4] y) <float[3,4] s = W>"
+    " { y = RMSNormalization<axis=0>(x, s) }",
     "an operator that is a function": "(float[2,6,4,4] x) => (float[2,6,4,4] y) <float[6] s = W, float[6] b = W>"
     " { y = GroupNormalization<num_groups=3>(x, s, b) }",
     "one whose body depends on types": "(float[1,2,4,8] x) => (float[1,2,4,8] y)"
@@ -74,7 +83,7 @@ def model_of(text: str) -> onnx.ModelProto:
         shape = [int(size) for size in head[head.rindex("[") + 1 : head.rindex("]")].split(",")]
         weights = ", ".join(f"{value:.3f}" for value in rng.normal(size=shape).ravel())
         text = text.replace(" = W", f" = {{{weights}}}", 1)
-    opset = 23 if "Attention" in text else 21
+    opset = 23 if "Attention" in text or "RMS" in text else 21
     return onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": {opset}]> net {text}')
 
 
@@ -131,8 +140,7 @@ REFUSED = {
     "'e' is empty": "(float[2,3] x) => (float[2,1] y) <int64[1] a = {1}, int64[1] b = {0}>"
     " { e = Slice(x, a, b, a)  y = ReduceSum(e, a) }",
     "'s' is computed at run time": "(int64[2] s) => (float[A,B] y) <float v = {1.0}> { y = Expand(v, s) }",
-    "one of its pieces is empty": "(float[4] x) => (float[0] a, float[4] b) <int64[2] s = {0,4}>"
-    " { a, b = Split(x, s) }",
+    "'a' is empty": "(float[4] x) => (float[0] a, float[4] b) <int64[2] s = {0,4}> { a, b = Split(x, s) }",
     "runtimes do not agree on its maximum": "(float[1,2,8,8] x) => (float[1,2,3,3] y) <int64[1] i = {0},"
     ' float[1,4] r = {0.0,0.0,9.0,9.0}> { y = RoiAlign<output_height=3, output_width=3, mode="max">(x, r, i) }',
 }

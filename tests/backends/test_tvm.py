@@ -25,6 +25,10 @@ CLASSIFIER = """(float[N,3,8,8] x) => (float[N,5] y, float[N,4,4,4] features)
 RESIDUAL = """(float[1,4,6,6] x) => (float[1,4,6,6] y) <float[4,4,3,3] w>
     { a = Conv<pads=[1,1,1,1]>(x, w)  s = Add(a, x)  y = Relu(s) }"""
 SPECTRUM = """(float[1,1,576] x) => (float[1,258,3] y) <float[258,1,256] w> { y = Conv<strides=[128]>(x, w) }"""
+NORMED = """(float[2,3,4,5] x) => (float[2,3,4,5] y)
+    { s = Mul(x, x)  m = ReduceMean<axes=[2,3]>(s)  r = Sqrt(m)  y = Div(x, r) }"""
+SMOOTHED = """(float[1,3,6,6] x) => (float[1,3,6,6] y)
+    { a = AveragePool<kernel_shape=[3,3], pads=[1,1,1,1]>(x)  b = Transpose<perm=[0,1,3,2]>(a)  y = Div(b, x) }"""
 DEPTHWISE = """(float[1,4,6,6] x) => (float[1,6,3,3] y) <float[4,1,3,3] d, float[6,4,1,1] p>
     { a = Conv<group=4, pads=[1,1,1,1], strides=[2,2]>(x, d)  y = Conv(a, p) }"""
 EMBEDDING = """(int64[N,3] words, float[N,3,1] weights) => (int64[N] best, float[N,4] mean) <float[7,4] table>
@@ -74,6 +78,8 @@ def assert_equal(got: list[np.ndarray], want: list[np.ndarray]) -> None:
         pytest.param(CLASSIFIER, {"x": (2, 3, 8, 8)}, id="two outputs"),
         pytest.param(RESIDUAL, {"x": (1, 4, 6, 6)}, id="residual"),
         pytest.param(DEPTHWISE, {"x": (1, 4, 6, 6)}, id="depthwise"),
+        pytest.param(NORMED, {"x": (2, 3, 4, 5)}, id="a mean that a larger tensor is divided by"),
+        pytest.param(SMOOTHED, {"x": (1, 3, 6, 6)}, id="means of windows with edges, in another order"),
         pytest.param(SPECTRUM, {"x": (1, 1, 576)}, id="a window that no registers hold"),
         pytest.param(SHAPES, {"x": (3, 2, 4)}, id="shape computation"),
         pytest.param(SPARE, {"x": (1, 4), "spare": (2,), "z": (1, 4)}, id="unused input, constant output"),

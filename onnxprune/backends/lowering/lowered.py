@@ -15,6 +15,7 @@ from onnxprune.backends.lowering.recurrent import recurrent
 from onnxprune.backends.lowering.resize import resize
 from onnxprune.backends.lowering.site import Site, known
 from onnxprune.backends.static import folded
+from onnxprune.counted import shape_of
 from onnxprune.errors import BackendError
 from onnxprune.proto import spell_out
 from onnxprune.subgraphs import all_nodes
@@ -98,7 +99,7 @@ def _ruled(proto: onnx.ModelProto, rules: Mapping[str, Rule]) -> _Ruled:
     for node in proto.graph.node:
         site = Site(node, facts)
         try:
-            _check_types(site)
+            _check(site)
             if not node.domain and node.op_type in rules:
                 rules[node.op_type](site)
         except ValueError as error:
@@ -109,10 +110,15 @@ def _ruled(proto: onnx.ModelProto, rules: Mapping[str, Rule]) -> _Ruled:
     return _Ruled(sites, reasons)
 
 
-def _check_types(site: Site) -> None:
+def _check(site: Site) -> None:
+    """Raise ValueError for tensors that the compiler has not got."""
     for name in (*site.node.input, *site.node.output):
-        if name in site.known.types and (kind := site.dtype(name).name) not in TYPES:
+        if (info := site.known.types.get(name)) is None:
+            continue
+        if (kind := site.dtype(name).name) not in TYPES:
             raise ValueError(f"'{name}' is of type {kind}")
+        if 0 in (shape_of(info) or ()) and name not in site.known.constants:
+            raise ValueError(f"'{name}' is empty")
 
 
 def _written(proto: onnx.ModelProto, ruled: _Ruled) -> onnx.ModelProto:
