@@ -22,6 +22,9 @@ TUNING = (
 )
 NEAR = 5  # names in a message
 
+# Loops stay as they are written: of one that is unrolled LLVM merges the loads, and then lacks registers for them.
+LOOPS = ("-unroll-threshold-aggressive:uint=0", "-unroll-threshold-default:uint=0")
+
 VERSIONED = re.compile(r"(arm|thumb)(eb)?v[4-9][a-z.\d]*|i[4-9]86")  # known under the name without a version
 
 
@@ -31,7 +34,8 @@ def tvm_target(target: Target) -> TvmTarget:
     from tvm.target import codegen
 
     words = {"kind": "llvm", "mtriple": target.triple, "mcpu": target.cpu or codegen.llvm_get_system_cpu()}
-    return tvm.target.Target({**words, "num-cores": target.cores, "mattr": list(target.features)})
+    more = {"num-cores": target.cores, "mattr": list(target.features), "cl-opt": LOOPS}
+    return tvm.target.Target({**words, **more})
 
 
 def check_processor(target: Target) -> None:

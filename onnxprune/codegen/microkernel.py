@@ -205,7 +205,7 @@ class _Tile:
 
         def taps(kh: Expr, kw: int) -> Stmt:
             at = offset + (kh * self.kernel.window.kernel[1] + kw) * width
-            return loop("channel", width, lambda c: sequence(self._products(sums, block, c, kh, kw, at + c)))
+            return sequence(self._channels(sums, block, width, kh, kw, at))
 
         return self._taps(taps)
 
@@ -235,12 +235,32 @@ class _Tile:
 
     # -- one step of the reduction
 
-    def _products(self, sums: list[list[Buffer]], block: Expr, c: Expr, kh: Expr, kw: int, at: Expr) -> Iterator[Stmt]:
-        """Every column's input element times every vector of weights."""
-        weights = [self._weights(q, at) for q in range(self.channels.count)]
-        for t, inside in enumerate(self._reads(kw)):
-            if inside:
-                element = self._element(block, c, kh, kw, t)
+    def _channels(
+        self, sums: list[list[Buffer]], block: Expr, width: int, kh: Expr, kw: int, at: Expr
+    ) -> Iterator[Stmt]:
+        """Channels that lie side by side, as many at once as lanes can be taken from, then the rest."""
+        columns = [t for t, inside in enumerate(self._reads(kw)) if inside]
+
+        def step(first: Expr, lanes: int) -> Stmt:
+            elements = {t: self._element(block, span(first, lanes), kh, kw, t) for t in columns}
+            return sequence(self._products(sums, elements, lanes, at + first))
+
+        lanes = self.lanes if self.nest.cpu.by_element else 1
+        whole, rest = divmod(width, lanes)
+        if whole:
+            yield loop("channels", whole, lambda c: step(c * lanes, lanes))
+        if rest:
+            yield loop("channel", rest, lambda c: step(c + whole * lanes, 1))
+
+    def _products(self, sums: list[list[Buffer]], elements: dict[int, Expr], lanes: int, at: Expr) -> Iterator[Stmt]:
+        """Each column's input elements, one lane after the other, times every vector of weights."""
+        held = {t: register(f"input_{t}", lanes) for t in elements}
+        yield from allocated(held.values())
+        yield from (store(held[t], element, span(0, lanes)) for t, element in elements.items())
+        for lane in range(lanes):
+            weights = [self._weights(q, at + lane) for q in range(self.channels.count)]
+            for t, buffer in held.items():
+                element = load(buffer, lane)
                 for q, row in enumerate(sums):
                     yield self._add(row[t], weights[q] * broadcast(element, self._held(q)))
 
