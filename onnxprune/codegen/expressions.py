@@ -1,20 +1,23 @@
-"""Rebuilding scalar expressions of TIR with other variables and other loads."""
+"""Walking through scalar expressions of TIR, and rebuilding them with other variables and other loads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tvm import tirx
 from tvm.ir import Call, TensorLoad
 from tvm.tirx import Expr
 
-__all__ = ["UnreadableError", "loads", "rebuilt"]
+from onnxprune.codegen.polynomials import on_vectors
+
+__all__ = ["UnreadableError", "choice_of", "loads", "parts", "rebuilt"]
 
 Load = Callable[[TensorLoad, Sequence[Expr]], Expr]
 
 PAIRS = (
     *(tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Mod, tirx.FloorDiv, tirx.FloorMod, tirx.Min, tirx.Max),
     *(tirx.EQ, tirx.NE, tirx.LT, tirx.LE, tirx.GT, tirx.GE, tirx.And, tirx.Or),
+    *(tirx.LShift, tirx.RShift, tirx.BitwiseAnd, tirx.BitwiseOr, tirx.BitwiseXor),
 )
 LEAVES = (tirx.IntImm, tirx.FloatImm)
 
@@ -23,15 +26,20 @@ class UnreadableError(Exception):
     """An expression or a function of a form that is not known here."""
 
 
-def rebuilt(expr: Expr, variables: Mapping[tirx.Var, Expr], load: Load) -> Expr:
+def rebuilt(
+    expr: Expr, variables: Mapping[tirx.Var, Expr], load: Load, known: Callable[[Expr], int | None] = lambda _: None
+) -> Expr:
     """The expression with variables replaced, and each load by what ``load`` makes of it and its new indices.
 
+    Where a condition is ``known`` to be 1 or 0, what it chooses is all that remains. Functions become what runs on
+    vectors; what is bound gets a name of its own, as TVM wants each name bound once.
     Raises UnreadableError for a kind of expression that is not listed here.
     """
 
     def again(each: Expr) -> Expr:
-        return rebuilt(each, variables, load)
+        return rebuilt(each, variables, load, known)
 
+    expr = _chosen(expr, known)
     match expr:
         case tirx.Var():
             return variables.get(expr, expr)
@@ -44,7 +52,10 @@ def rebuilt(expr: Expr, variables: Mapping[tirx.Var, Expr], load: Load) -> Expr:
         case tirx.Not():
             return tirx.Not(again(expr.a))
         case Call():
-            return Call(expr.op, [again(each) for each in expr.args], expr.attrs, expr.ty_args, ret_ty=expr.ty)
+            return on_vectors(Call(expr.op, [again(a) for a in expr.args], expr.attrs, expr.ty_args, ret_ty=expr.ty))
+        case tirx.Let():
+            name = tirx.Var(expr.var.name, str(expr.var.ty.dtype))
+            return tirx.Let(name, again(expr.value), rebuilt(expr.body, {**variables, expr.var: name}, load, known))
     if isinstance(expr, LEAVES):
         return expr
     if isinstance(expr, PAIRS):
@@ -52,13 +63,55 @@ def rebuilt(expr: Expr, variables: Mapping[tirx.Var, Expr], load: Load) -> Expr:
     raise UnreadableError(f"an expression of kind {type(expr).__name__}")
 
 
+def _chosen(expr: Expr, known: Callable[[Expr], int | None]) -> Expr:
+    choice = choice_of(expr)
+    while choice is not None and (which := known(choice[0])) is not None:
+        expr = choice[1] if which else choice[2]
+        choice = choice_of(expr)
+    return expr
+
+
+def choice_of(expr: Expr) -> tuple[Expr, Expr, Expr] | None:
+    """The condition of a choice, and both alternatives."""
+    if isinstance(expr, tirx.Select):
+        return expr.condition, expr.true_value, expr.false_value
+    if isinstance(expr, Call) and getattr(expr.op, "name", "") == "tirx.if_then_else":
+        return expr.args[0], expr.args[1], expr.args[2]
+    return None
+
+
+def parts(expr: Expr, indices: bool = True) -> Iterator[Expr]:
+    """An expression and all that it is made of, from the outside in, ``indices`` of loads included or not.
+
+    Raises UnreadableError as ``rebuilt`` does.
+    """
+    yield expr
+    if indices or not isinstance(expr, TensorLoad):
+        for each in _operands(expr):
+            yield from parts(each, indices)
+
+
+def _operands(expr: Expr) -> Sequence[Expr]:
+    match expr:
+        case TensorLoad():
+            return list(expr.indices)
+        case tirx.Select():
+            return expr.condition, expr.true_value, expr.false_value
+        case tirx.Cast():
+            return (expr.value,)
+        case tirx.Not():
+            return (expr.a,)
+        case Call():
+            return list(expr.args)
+        case tirx.Let():
+            return expr.value, expr.body
+    if isinstance(expr, (*LEAVES, tirx.Var)):
+        return ()
+    if isinstance(expr, PAIRS):
+        return expr.a, expr.b
+    raise UnreadableError(f"an expression of kind {type(expr).__name__}")
+
+
 def loads(expr: Expr) -> list[TensorLoad]:
     """Every load of an expression, from left to right."""
-    found: list[TensorLoad] = []
-
-    def seen(each: TensorLoad, indices: Sequence[Expr]) -> Expr:
-        found.append(each)
-        return each
-
-    rebuilt(expr, {}, seen)
-    return found
+    return [each for each in parts(expr) if isinstance(each, TensorLoad)]

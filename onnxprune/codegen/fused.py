@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tvm.ir import TensorLoad
@@ -11,6 +11,7 @@ from tvm.tirx import Buffer, BufferLoad, BufferStore, Expr, For, PrimFunc, SeqSt
 
 from onnxprune.codegen.expressions import UnreadableError, loads, rebuilt
 from onnxprune.codegen.kernels import ATTRIBUTE, Kernel
+from onnxprune.codegen.polynomials import bound_to
 
 __all__ = ["Fused", "Stage", "kernel_of"]
 
@@ -54,22 +55,24 @@ class Fused:
 
     def store(self, value: Expr, indices: Sequence[Expr]) -> Stmt:
         """The statement that stores one element of the output, given that of the kernel's result."""
-        return BufferStore(self.output, self._at(self.output, value, list(indices)), list(indices))
+        at = list(indices)
+        return BufferStore(self.output, bound_to(value, lambda v: self._after(self.stages, {self.result: v}, at)), at)
 
-    def _at(self, buffer: Buffer, value: Expr, indices: list[Expr]) -> Expr:
-        if buffer.same_as(self.result):
-            return value
-        stage = next((each for each in self.stages if each.buffer.same_as(buffer)), None)
-        if stage is None:
-            return BufferLoad(buffer, indices)
+    def _after(self, stages: Sequence[Stage], known: Mapping[Buffer, Expr], indices: list[Expr]) -> Expr:
+        """What the stages make of the elements that are known, each computed once however often it is read."""
+        if not stages:
+            return known[self.output]
 
         def load(each: TensorLoad, at: Sequence[Expr]) -> Expr:
-            inner = any(each.source.same_as(s.buffer) for s in self.stages) or each.source.same_as(self.result)
-            if inner and not all(a.same_as(b) for a, b in zip(at, indices, strict=True)):
+            if each.source not in known:
+                return BufferLoad(each.source, list(at))
+            if not all(a.same_as(b) for a, b in zip(at, indices, strict=True)):
                 raise UnreadableError(f"'{each.source.name}' is read at other positions than it is written")
-            return self._at(each.source, value, list(at))
+            return known[each.source]
 
-        return rebuilt(stage.value, dict(zip(stage.axes, indices, strict=True)), load)
+        stage, *rest = stages
+        value = rebuilt(stage.value, dict(zip(stage.axes, indices, strict=True)), load)
+        return bound_to(value, lambda v: self._after(rest, {**known, stage.buffer: v}, indices))
 
 
 def kernel_of(func: PrimFunc) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tvm import s_tir, tirx
-from tvm.s_tir.stmt import SBlockRealize
+from tvm.s_tir import SBlockRealize
 from tvm.tirx import IterVar
 
 from onnxprune.codegen.cpu import Cpu
+from onnxprune.codegen.expressions import UnreadableError
+from onnxprune.codegen.rows import in_rows
 
 __all__ = ["scheduled"]
 
@@ -18,6 +20,10 @@ ROOT = "root"
 
 def scheduled(func: tirx.PrimFunc, cpu: Cpu) -> tirx.PrimFunc:
     """The function with its maps inlined, vectorised and shared out to threads."""
+    try:
+        return in_rows(func, cpu)
+    except UnreadableError:
+        pass
     if not isinstance(func.body, SBlockRealize) or func.body.block.name_hint != ROOT:  # loops already, as of a scan
         return func
     schedule = s_tir.Schedule(func.with_attr("global_symbol", "main"))

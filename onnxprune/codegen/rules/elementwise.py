@@ -26,16 +26,9 @@ def mapped(x: Tensor, of: Callable[[Any], Any]) -> Tensor:
     return result
 
 
-def sigmoid(x: Tensor) -> Tensor:
-    """1 / (1 + exp(−x)), with the exponential as a polynomial that runs on vectors."""
-    power = topi.fast_exp(mapped(x, lambda v: -v))
-    return mapped(power, lambda v: number(1) / (number(1) + v))
-
-
-def gelu(x: Tensor) -> Tensor:
+def gelu(v: Any) -> Any:
     """x · Φ(x)."""
-    error = topi.fast_erf(mapped(x, lambda v: v * number(np.sqrt(0.5))))
-    return topi.multiply(mapped(x, lambda v: v * number(0.5)), mapped(error, lambda v: v + number(1)))
+    return v * number(0.5) * (tirx.erf(v * number(np.sqrt(0.5))) + number(1))
 
 
 def bounded(v: Any, low: float, high: float) -> Any:
@@ -49,9 +42,57 @@ def hard_sigmoid(v: Any, slope: float, offset: float) -> Any:
     return bounded(v * number(slope) + number(offset), 0, 1)
 
 
+def positive(v: Any) -> Any:
+    """What is not below 0."""
+    return tirx.Select(v < number(0), number(0), v)
+
+
+def negative(v: Any) -> Any:
+    """What is below 0."""
+    return tirx.Select(v < number(0), v, number(0))
+
+
 def leaky(v: Any, slope: float) -> Any:
     """Negative values times a slope."""
     return tirx.Select(v > number(0), v, v * number(slope))
+
+
+def softplus(v: Any) -> Any:
+    """log(1 + exp(v)), which is v where exp overflows."""
+    tail = tirx.exp(tirx.Select(v > number(0), -v, v))
+    more = number(1) + tail
+    small = tirx.Select(more == number(1), tail, tirx.log(more) * (tail / (more - number(1))))  # W. Kahan's log1p
+    return tirx.max(v, number(0)) + small
+
+
+def sinh(v: Any) -> Any:
+    """(exp(v) − exp(−v)) / 2, and near 0 its series."""
+    square = v * v
+    series = number(1 / 362880)
+    for each in (5040, 120, 6, 1):
+        series = series * square + number(1 / each)
+    return tirx.Select(square < number(1), v * series, number(0.5) * (tirx.exp(v) - tirx.exp(-v)))
+
+
+def elu(v: Any, alpha: float, gamma: float = 1.0) -> Any:
+    """A line, and below 0 an exponential."""
+    return tirx.Select(v > number(0), v * number(gamma), number(alpha * gamma) * (tirx.exp(v) - number(1)))
+
+
+def celu(v: Any, alpha: float) -> Any:
+    """A line, and below 0 an exponential that starts with the same slope."""
+    return tirx.Select(v > number(0), v, number(alpha) * (tirx.exp(v / number(alpha)) - number(1)))
+
+
+def shrunk(v: Any, limit: float, bias: float) -> Any:
+    """Nearer to 0 by a bias, and 0 within a limit."""
+    positive = tirx.Select(v > number(limit), v - number(bias), number(0))
+    return tirx.Select(v < number(-limit), v + number(bias), positive)
+
+
+def sign(v: Any) -> Any:
+    """−1, 0 or 1."""
+    return tirx.Select(v > number(0), number(1), tirx.Select(v < number(0), number(-1), v))
 
 
 ONE: dict[str, Callable[[Tensor, dict[str, Any]], Tensor]] = {
@@ -59,14 +100,42 @@ ONE: dict[str, Callable[[Tensor, dict[str, Any]], Tensor]] = {
     "LeakyRelu": lambda x, attrs: mapped(x, lambda v: leaky(v, attrs.get("alpha", 0.01))),
     "HardSigmoid": lambda x, a: mapped(x, lambda v: hard_sigmoid(v, a.get("alpha", 0.2), a.get("beta", 0.5))),
     "HardSwish": lambda x, _: mapped(x, lambda v: v * hard_sigmoid(v, 1 / 6, 0.5)),
-    "Sigmoid": lambda x, _: sigmoid(x),
-    "Tanh": lambda x, _: topi.fast_tanh(x),
-    "Exp": lambda x, _: topi.fast_exp(x),
-    "Erf": lambda x, _: topi.fast_erf(x),
+    "Sigmoid": lambda x, _: mapped(x, tirx.sigmoid),
+    "Tanh": lambda x, _: mapped(x, tirx.tanh),
+    "Exp": lambda x, _: mapped(x, tirx.exp),
+    "Erf": lambda x, _: mapped(x, tirx.erf),
     "Neg": lambda x, _: mapped(x, lambda v: -v),
     "Abs": lambda x, _: mapped(x, lambda v: tirx.max(v, -v)),
     "Sqrt": lambda x, _: mapped(x, tirx.sqrt),
+    "Log": lambda x, _: mapped(x, tirx.log),
+    "Softplus": lambda x, _: mapped(x, softplus),
+    "Softsign": lambda x, _: mapped(x, lambda v: v / (number(1) + tirx.max(v, -v))),
+    "Mish": lambda x, _: mapped(x, lambda v: v * tirx.tanh(softplus(v))),
+    "Swish": lambda x, a: mapped(x, lambda v: v * tirx.sigmoid(v * number(a.get("alpha", 1.0)))),
+    "Sinh": lambda x, _: mapped(x, sinh),
+    "Cosh": lambda x, _: mapped(x, lambda v: number(0.5) * (tirx.exp(v) + tirx.exp(-v))),
+    "Elu": lambda x, a: mapped(x, lambda v: elu(v, a.get("alpha", 1.0))),
+    "Selu": lambda x, a: mapped(
+        x, lambda v: elu(v, a.get("alpha", 1.67326319217681884765625), a.get("gamma", 1.05070102214813232421875))
+    ),
+    "Celu": lambda x, a: mapped(x, lambda v: celu(v, a.get("alpha", 1.0))),
+    "ThresholdedRelu": lambda x, a: mapped(x, lambda v: tirx.Select(v > number(a.get("alpha", 1.0)), v, number(0))),
+    "Shrink": lambda x, a: mapped(x, lambda v: shrunk(v, a.get("lambd", 0.5), a.get("bias", 0.0))),
+    "Floor": lambda x, _: mapped(x, tirx.floor),
+    "Ceil": lambda x, _: mapped(x, tirx.ceil),
+    "Round": lambda x, _: mapped(x, tirx.nearbyint),
+    "Sign": lambda x, _: mapped(x, sign),
     "Reciprocal": lambda x, _: mapped(x, lambda v: number(1) / v),
+}
+
+POWERS: dict[float, Callable[[Any], Any]] = {
+    1.0: lambda v: v,
+    2.0: lambda v: v * v,
+    3.0: lambda v: v * v * v,
+    4.0: lambda v: (v * v) * (v * v),
+    -1.0: lambda v: number(1) / v,
+    -2.0: lambda v: number(1) / (v * v),
+    0.5: lambda v: tirx.Select(v == number(-np.inf), number(np.inf), tirx.sqrt(v)),
 }
 
 TWO: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -89,7 +158,11 @@ def one(graph: Importer, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
 @rule("Gelu")
 def gelu_rule(graph: Importer, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     """The exact one; the one with a tangent is left to the frontend."""
-    return _of_one(graph, inputs[0], gelu, "Gelu") if attrs.get("approximate", b"none") == b"none" else None
+    return (
+        _of_one(graph, inputs[0], lambda x: mapped(x, gelu), "Gelu")
+        if attrs.get("approximate", b"none") == b"none"
+        else None
+    )
 
 
 @rule("Clip")
@@ -105,19 +178,41 @@ def clip(graph: Importer, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     return _of_one(graph, inputs[0], lambda x: mapped(x, lambda v: bounded(v, low, high)), "Clip")
 
 
+@rule("Pow")
+def power(graph: Importer, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
+    """To a constant power that products or a root can make."""
+    exponent = graph.constant(inputs[1])
+    if exponent is None or exponent.size != 1 or exponent.ndim > len(graph.shape(inputs[0])):
+        return None
+    made = POWERS.get(float(exponent.item()))
+    return _of_one(graph, inputs[0], lambda x: mapped(x, made), "Pow") if made else None
+
+
+@rule("PRelu")
+def prelu(graph: Importer, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
+    """Negative values times a slope that broadcasts."""
+    return binary(
+        graph, inputs, "prelu", lambda x, s: topi.add(mapped(x, positive), topi.multiply(mapped(x, negative), s))
+    )
+
+
 @rule(*TWO)
 def two(graph: Importer, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     """A function of two elements at the same position."""
     operator = attrs["tvm_custom"]["operator"]
+    return binary(graph, inputs, operator.lower(), TWO[operator])
+
+
+def binary(graph: Importer, inputs: Sequence[Any], name: str, function: Callable[[Tensor, Tensor], Tensor]) -> Any:
+    """A function of two elements: in blocks where one of them lies in blocks and the other broadcasts against it."""
     if len(inputs) != 2 or not all(graph.is_float(each) for each in inputs):
         return None
     if all(graph.constant(each) is not None for each in inputs):
         return None
-    function = TWO[operator]
     image = next((each for each in inputs if graph.is_image(each) and graph.has_blocks(each)), None)
     if image is None or (found := _operands(graph, inputs, image)) is None:
-        return graph.emit(function, *inputs, name=operator.lower())
-    return graph.plain(graph.emit(function, *found, name=operator.lower()), graph.shape(image)[1])
+        return graph.emit(function, *inputs, name=name)
+    return graph.plain(graph.emit(function, *found, name=name), graph.shape(image)[1])
 
 
 def _of_one(graph: Importer, x: Any, function: Callable[[Tensor], Tensor], name: str) -> Any:
