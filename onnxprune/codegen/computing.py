@@ -12,7 +12,7 @@ from onnxprune.codegen.kernels import ATTRIBUTE, Kernel
 
 __all__ = ["computed"]
 
-LOWEST = -3.4028234663852886e38  # of float32: the start of a maximum
+LOWEST = float("-inf")  # the start of a maximum
 
 
 def computed(kernel: Kernel, *inputs: Tensor) -> Tensor:

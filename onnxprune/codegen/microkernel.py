@@ -34,7 +34,7 @@ from onnxprune.codegen.tiles import Tile, choose
 
 __all__ = ["nest"]
 
-LOWEST = -3.4028234663852886e38  # of float32: the start of a maximum
+LOWEST = float("-inf")  # the start of a maximum
 
 
 def nest(func: PrimFunc, cpu: Cpu) -> PrimFunc:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from fuzz import files, graphs
+from fuzz import compiled, files, graphs
 
 
 def main(name: str, seed: int) -> int:
     """Exit code 1 when the seed fails."""
-    found = {"graphs": graphs, "files": files}[name].report(seed)
+    found = {"graphs": graphs, "files": files, "compiled": compiled}[name].report(seed)
     sys.stdout.write(found + "\n")
     return int(found != "")
 
