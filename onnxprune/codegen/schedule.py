@@ -27,11 +27,19 @@ def scheduled(func: tirx.PrimFunc, cpu: Cpu) -> tirx.PrimFunc:
     if not isinstance(func.body, SBlockRealize) or func.body.block.name_hint != ROOT:  # loops already, as of a scan
         return func
     schedule = s_tir.Schedule(func.with_attr("global_symbol", "main"))
-    for block in schedule.get_child_blocks(schedule.get_sblock(ROOT)):
+    blocks = schedule.get_child_blocks(schedule.get_sblock(ROOT))
+    if any(_is_opaque(schedule.get(block)) for block in blocks):
+        return func
+    for block in blocks:
         if _is_map(schedule, block):
             _map(schedule, block, cpu)
     made = schedule.mod["main"].without_attr("global_symbol")
     return made
+
+
+def _is_opaque(block: Any) -> bool:
+    """Whether a block holds loops of its own, whose reads are not known."""
+    return not block.iter_vars and not isinstance(block.body, tirx.BufferStore)
 
 
 def _is_map(schedule: Any, block: Any) -> bool:

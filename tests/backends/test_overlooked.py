@@ -57,6 +57,8 @@ CASES = {
     "a corner alone": IMAGE + " <int64[4] s = {1, 2, 1, 3}>"
     ' { y = Resize<mode="linear", coordinate_transformation_mode="align_corners">(x, , , s) }',
     "operators without vectors": "(float[16] x) => (float[16] y) { a = Cosh(x)  b = Sinh(a)  y = Atan(b) }",
+    "boxes that overlap": "(float[1,4,4] x) => (int64[N,3] y) <float[1,1,4] s = {0.9, 0.6, 0.8, 0.7}, int64 m = {3},"
+    " float t = {0.4}> { b = Abs(x)  y = NonMaxSuppression(b, s, m, t) }",
     "elements put elsewhere": "(float[2,4] x) => (float[2,4] y) <int64[1,2] i = {3,0}, float[1,2] u = {7.0,8.0}>"
     " { y = ScatterElements<axis=1>(x, i, u) }",
     "the largest ones": "(float[2,6] x) => (float[2,3] y, int64[2,3] i) <int64[1] k = {3}> { y, i = TopK(x, k) }",
