@@ -75,7 +75,7 @@ def choice_of(expr: Expr) -> tuple[Expr, Expr, Expr] | None:
     """The condition of a choice, and both alternatives."""
     if isinstance(expr, tirx.Select):
         return expr.condition, expr.true_value, expr.false_value
-    if isinstance(expr, Call) and getattr(expr.op, "name", "") == "tirx.if_then_else":
+    if isinstance(expr, Call) and getattr(expr.op, "name", "") == "prim.if_then_else":
         return expr.args[0], expr.args[1], expr.args[2]
     return None
 

@@ -28,6 +28,7 @@ Rule = Callable[["Importer", Sequence[Any], dict[str, Any]], Any]
 
 RULES: dict[str, Rule] = {}
 FUSABLE = 4  # Relax's pattern of an operator that element-wise ones may follow: kOutEWiseFusable
+INJECTIVE = 2  # and of one that others may be fused with on both sides: kInjective
 
 
 def rule(*operators: str) -> Callable[[Rule], Rule]:
@@ -81,6 +82,11 @@ class Importer(ONNXGraphImporter):
         return relax.const(np.ascontiguousarray(array, dtype=np.float32))
 
     @staticmethod
+    def indices(array: Array) -> Any:
+        """A constant of int32."""
+        return relax.const(np.ascontiguousarray(array, dtype=np.int32))
+
+    @staticmethod
     def shape(value: Any) -> tuple[int, ...]:
         """The sizes of a value."""
         return tuple(int(size) for size in value.ty.shape)
@@ -102,14 +108,14 @@ class Importer(ONNXGraphImporter):
 
     # -- what rules make
 
-    def emit(self, function: Callable[..., Any], *args: Any, name: str, fusable: bool = False) -> Any:
-        """A kernel from tensor expressions."""
-        attrs = {"op_pattern": FUSABLE} if fusable else {}
+    def emit(self, function: Callable[..., Any], *args: Any, name: str, pattern: int | None = None) -> Any:
+        """A kernel from tensor expressions, of which Relax finds out how it may be fused if it is not told."""
+        attrs = {} if pattern is None else {"op_pattern": pattern}
         return self.bb.emit_te(function, *args, primfunc_name_hint=name, primfunc_attrs=attrs)
 
     def kernel(self, kernel: Kernel, *inputs: Any) -> Any:
         """A kernel on its inputs, as they lie in memory."""
-        return self.emit(lambda *tensors: computed(kernel, *tensors), *inputs, name=kernel.kind, fusable=True)
+        return self.emit(lambda *tensors: computed(kernel, *tensors), *inputs, name=kernel.kind, pattern=FUSABLE)
 
     def block(self, value: Any) -> Any:
         """A value [n, c, h, w] as [n, c/lanes, h, w, lanes]."""

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from functools import partial
+from math import ceil, prod
 
 from tvm import tirx
 from tvm.ir import TensorLoad
-from tvm.tirx import Buffer, BufferLoad, BufferStore, Expr, ForKind, Stmt, Var
+from tvm.tirx import Buffer, BufferLoad, BufferStore, Expr, ForKind, Ramp, Stmt, Var
 
 from onnxprune.codegen.cpu import Cpu
 from onnxprune.codegen.expressions import loads, parts, rebuilt
 from onnxprune.codegen.loops import allocated, broadcast, i32, load, loop, register, sequence, span, store, vector
 from onnxprune.codegen.places import Loop, Place, Space, merged
+from onnxprune.codegen.regions import Region
 from onnxprune.codegen.stages import Stage
+from onnxprune.codegen.transposing import turned
 
 __all__ = ["Around", "nest_of"]
 
 SUMS = 4  # vectors that are added up side by side, as one addition waits for the one before
+
+SERIAL = 16_384  # elements that are not worth waking a thread for
+MANY = 3  # elements along each side of a square that is worth turning
 
 At = Mapping[Var, Expr]
 
@@ -41,12 +47,12 @@ class Around:
         return space.place(self.local[buffer], indices[self.rows :], sizes[self.rows :])
 
 
-def nest_of(stage: Stage, ranges: Sequence[Loop], around: Around, cpu: Cpu) -> Stmt:
+def nest_of(stage: Stage, region: Region, around: Around, cpu: Cpu) -> Stmt:
     """The loops of a stage over some ranges of its axes."""
-    every = [*ranges, *(Loop(axis.var, 0, axis.extent, True) for axis in stage.reduced)]
+    every = [*region.loops, *(Loop(axis.var, 0, axis.extent, True) for axis in stage.reduced)]
     space = Space([*around.loops, *every])
-    value = rebuilt(stage.value, {}, lambda each, at: BufferLoad(each.source, list(at)), space.known)
-    target = around.place(space, stage.buffer, [axis.var for axis in stage.axes])
+    value = region.value
+    target = around.place(space, stage.buffer, region.indices)
     places = _Places(lambda each: around.place(space, each.source, list(each.indices)))
     for each in loads(value):
         places[each]
@@ -55,7 +61,8 @@ def nest_of(stage: Stage, ranges: Sequence[Loop], around: Around, cpu: Cpu) -> S
     truths = any(str(each.buffer.dtype) == "bool" for each in (target, *places.values()))
     start = {**{each.var: i32(each.low) for each in every}, **around.fixed}
     lanes = 1 if truths else cpu.lanes  # there are no vectors of truth values in memory
-    return _Nest(stage, value, tuple(found), target, places, start, lanes, around.is_shared).body()
+    is_shared = around.is_shared and prod(each.extent for each in found) > SERIAL
+    return _Nest(stage, value, tuple(found), target, places, start, lanes, is_shared).body()
 
 
 class _Places(dict[TensorLoad, Place]):
@@ -87,6 +94,11 @@ class _Nest:
         """Loops over all axes but the one of the vectors, which comes last."""
         along = min(self.loops, key=self._cost, default=Loop(Var("one", "int32"), 0, 1))
         outer = [each for each in self.loops if not each.reduced and each is not along]
+        across = self._crossing(along)
+        if across is not None:
+            rest = [each for each in outer if each is not across]
+            shared = self.is_shared and not rest
+            return _nested(rest, lambda at: self._squares(along, across, at, shared), self.is_shared)
         make = self._mapped if not self.stage.reduced else self._across if along.reduced else self._beside
         return _nested(outer, lambda at: make(along, at, self.is_shared and not outer), self.is_shared)
 
@@ -121,6 +133,83 @@ class _Nest:
             )
 
         return sequence(self._pieces(along, 1, piece, is_shared))
+
+    # -- maps whose operands lie along another axis
+
+    def _crossing(self, along: Loop) -> Loop | None:
+        """The axis along which all lies that does not lie along the axis of the vectors."""
+        strided = self._strided(along)
+        if self.stage.reduced or self.lanes == 1 or not strided or self.target.steps.get(along.var) != 1:
+            return None
+        found = [each for each in self.loops if each is not along and each.extent >= MANY and along.extent >= MANY]
+        return next((each for each in found if self._beside_each_other(each)), None) or next(
+            (each for each in found if self._turns(strided, along, each)), None
+        )
+
+    def _beside_each_other(self, axis: Loop) -> bool:
+        """Whether all that is read lies along an axis: then the values may be computed there, and turned."""
+        return all(each.steps.get(axis.var) in (0, 1) for each in self.places.values())
+
+    def _turns(self, strided: Sequence[TensorLoad], along: Loop, across: Loop) -> bool:
+        steps = [self.places[each].steps for each in strided]
+        return all(along.var in each and each.get(across.var) == 1 for each in steps)
+
+    def _strided(self, along: Loop) -> list[TensorLoad]:
+        return [each for each, place in self.places.items() if place.steps.get(along.var) not in (0, 1)]
+
+    def _squares(self, along: Loop, across: Loop, at: At, is_shared: bool) -> Stmt:
+        """Squares of as many elements as a vector has lanes, each turned in registers."""
+
+        def column(start: Expr, _: int, high: int) -> Stmt:
+            def row(first: Expr, _: int, wide: int) -> Stmt:
+                return self._square({**at, along.var: first, across.var: start}, along, across, wide, high)
+
+            return sequence(self._pieces(along, 1, row))
+
+        return sequence(self._pieces(across, 1, column, is_shared))
+
+    def _square(self, at: At, along: Loop, across: Loop, wide: int, high: int) -> Stmt:
+        if min(wide, high) < MANY:
+            each_column = ({**at, across.var: at[across.var] + q} for q in range(high))
+            return sequence(self._lanes(wide, here, along, partial(self._turned, {})) for here in each_column)
+        turn = self._turned_values if self._beside_each_other(across) else self._turned_operands
+        return sequence(turn(at, along, across, wide, high))
+
+    def _turned_values(self, at: At, along: Loop, across: Loop, wide: int, high: int) -> Iterator[Stmt]:
+        """Values are computed along the other axis."""
+        rows = [self._register(high) for _ in range(wide)]
+        yield from allocated(rows)
+        for q, row in enumerate(rows):
+            here = {**at, along.var: at[along.var] + q}
+            yield self._lanes(high, here, across, partial(self._kept, row))
+        values = [load(row, span(0, high)) for row in rows]
+        turning, columns = turned(values, high, self.lanes, str(self.stage.buffer.dtype))
+        yield from (*allocated(columns), *turning)
+        for q, column in enumerate(columns):
+            yield self._emptied(column, {**at, across.var: at[across.var] + q}, along, wide)
+
+    def _kept(self, row: Buffer, at: At, lane: Expr) -> Stmt:
+        return store(row, self._value(at), lane)
+
+    def _turned_operands(self, at: At, along: Loop, across: Loop, wide: int, high: int) -> Iterator[Stmt]:
+        """What lies along the other axis is turned when it is read."""
+        columns: dict[TensorLoad, list[Buffer]] = {}
+        for each in self._strided(along):
+            place = self.places[each]
+            starts = [self._indices(place, {**at, along.var: at[along.var] + q}) for q in range(wide)]
+            rows = [BufferLoad(place.buffer, [*index[:-1], _ramp(index[-1], high)]) for index in starts]
+            turning, columns[each] = turned(rows, high, self.lanes, str(place.buffer.dtype))
+            yield from (*allocated(columns[each]), *turning)
+        for q in range(high):
+            here = {**at, across.var: at[across.var] + q}
+            known = {each: found[q] for each, found in columns.items()}
+            yield self._lanes(wide, here, along, partial(self._turned, known))
+
+    def _turned(self, known: Mapping[TensorLoad, Buffer], at: At, lane: Expr) -> Stmt:
+        def read(each: TensorLoad, _: Sequence[Expr]) -> Expr:
+            return load(known[each], lane) if each in known else self._read(each, at)
+
+        return self._stored(rebuilt(self.value, self._typed(at), read), at)
 
     # -- reductions
 
@@ -228,6 +317,10 @@ class _Nest:
         types = {var: str(var.ty.dtype) for var in (*self.start, *at)}
         found = {**self.start, **at}
         return {var: each if types[var] == "int32" else tirx.Cast(types[var], each) for var, each in found.items()}
+
+
+def _ramp(start: Expr, lanes: int) -> Expr:
+    return start if lanes == 1 else Ramp(start, i32(1), lanes)
 
 
 def _nested(loops: Sequence[Loop], body: Callable[[dict[Var, Expr]], Stmt], is_shared: bool = False) -> Stmt:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, product
-from math import ceil, floor, prod
-from typing import Any
+from math import prod
 
 from tvm import tirx
 from tvm.ir import Range
 from tvm.sym import Analyzer, detect_linear_equation
 from tvm.tirx import Buffer, Expr, Var
 
-from onnxprune.codegen.expressions import choice_of, parts
-from onnxprune.codegen.stages import Axis
-
-__all__ = ["Loop", "Place", "Space", "merged", "regions"]
-
-REGIONS = 24  # loop nests that one stage may become
+__all__ = ["Loop", "Place", "Space", "merged"]
 
 
 @dataclass(frozen=True)
@@ -95,62 +88,3 @@ def _as_one(outer: Loop, inner: Loop, places: Sequence[Place]) -> bool:
         and each.steps[outer.var] == inner.extent * each.steps[inner.var]
         for each in places
     )
-
-
-def regions(axes: Sequence[Axis], value: Expr) -> Iterator[tuple[Loop, ...]]:
-    """The ranges of axes in which each condition on one axis is the same all over."""
-    edges = {axis.var: sorted({0, axis.extent, *_edges(axis, value)}) for axis in axes}
-    if prod(len(found) - 1 for found in edges.values()) > REGIONS:
-        edges = {axis.var: [0, axis.extent] for axis in axes}
-    runs = [[Loop(var, low, high - low) for low, high in pairwise(found)] for var, found in edges.items()]
-    yield from product(*runs)
-
-
-def _edges(axis: Axis, value: Expr) -> Iterator[int]:
-    for condition in _conditions(value):
-        for each in parts(condition):
-            if type(each) in CUTS:
-                yield from (cut for cut in _cuts(each, axis.var) if 0 < cut < axis.extent)
-
-
-def _cuts(comparison: Any, var: Var) -> list[int]:
-    line = _line(comparison.a - comparison.b, var)
-    return CUTS[type(comparison)](*line) if line else []
-
-
-def _conditions(value: Expr) -> Iterator[Expr]:
-    return (choice[0] for each in parts(value) if (choice := choice_of(each)) is not None)
-
-
-def _line(expr: Expr, var: Var) -> tuple[int, int] | None:
-    """``a · var + b`` as (a, b)."""
-    if str(expr.ty.dtype) not in ("int32", "int64"):
-        return None
-    found = detect_linear_equation(expr, [var])
-    if len(found) != 2 or not all(isinstance(each, tirx.IntImm) for each in found) or int(found[0]) == 0:
-        return None
-    return int(found[0]), int(found[1])
-
-
-def _first_not_below(a: int, b: int) -> list[int]:
-    """Where a · v + b < 0, or ≥ 0, changes."""
-    return [ceil(-b / a) if a > 0 else floor(-b / a) + 1]
-
-
-def _first_above(a: int, b: int) -> list[int]:
-    """Where a · v + b ≤ 0, or > 0, changes."""
-    return [floor(-b / a) + 1 if a > 0 else ceil(-b / a)]
-
-
-def _equal(a: int, b: int) -> list[int]:
-    return [-b // a, -b // a + 1] if b % a == 0 else []
-
-
-CUTS: Mapping[type[Expr], Callable[[int, int], list[int]]] = {
-    tirx.LT: _first_not_below,
-    tirx.GE: _first_not_below,
-    tirx.LE: _first_above,
-    tirx.GT: _first_above,
-    tirx.EQ: _equal,
-    tirx.NE: _equal,
-}

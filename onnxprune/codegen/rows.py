@@ -17,13 +17,12 @@ from tvm.tirx import Buffer, Expr, ForKind, PrimFunc, Stmt
 from onnxprune.codegen.cpu import Cpu
 from onnxprune.codegen.expressions import loads
 from onnxprune.codegen.loops import allocated, i32, loop, register, sequence
-from onnxprune.codegen.nests import Around, nest_of
-from onnxprune.codegen.places import Loop, regions
+from onnxprune.codegen.nests import SERIAL, Around, nest_of
+from onnxprune.codegen.places import Loop
+from onnxprune.codegen.regions import Region, regions
 from onnxprune.codegen.stages import Axis, Stage, stages_of
 
 __all__ = ["in_rows"]
-
-SERIAL = 16_384  # elements that are not worth waking a thread for
 
 
 def in_rows(func: PrimFunc, cpu: Cpu) -> PrimFunc:
@@ -97,8 +96,9 @@ class _Function:
             outer, inner = stage.axes[: self.rows], stage.axes[self.rows :]
             fixed = dict(zip((axis.var for axis in outer), at, strict=True))
             around = Around([Loop(axis.var, 0, axis.extent) for axis in outer], fixed, local, self.rows, is_shared)
-            for ranges in regions(inner, stage.value):
-                yield nest_of(stage, ranges, around, self.cpu)
+            whole = Region(tuple(Loop(axis.var, 0, axis.extent) for axis in inner), stage.value, stage.indices)
+            for region in regions(whole, around.loops):
+                yield nest_of(stage, region, around, self.cpu)
 
 
 def _split(at: Expr, axes: Sequence[Axis]) -> list[Expr]:

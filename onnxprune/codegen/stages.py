@@ -5,7 +5,7 @@ A stage that is read once for each of its elements, or costs next to nothing, be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -15,13 +15,14 @@ from tvm.s_tir import SBlock
 from tvm.tirx import Buffer, BufferStore, Expr, IterVar, PrimFunc, Var
 from tvm_ffi import structural_equal
 
-from onnxprune.codegen.expressions import UnreadableError, loads, parts, rebuilt
+from onnxprune.codegen.expressions import UnreadableError, choice_of, loads, parts, rebuilt
 from onnxprune.codegen.fused import blocks_of
 from onnxprune.codegen.polynomials import bound_to
 
 __all__ = ["Axis", "Stage", "stages_of"]
 
-CHEAP = 6  # operations that may be done again rather than stored
+CHEAP = 12  # operations for each element that may be done again rather than stored
+COSTLY = 10  # operations that a division or a function is worth
 COMBINATIONS = (tirx.Add, tirx.Max, tirx.Min, tirx.Mul)
 
 
@@ -43,6 +44,11 @@ class Stage:
     reduced: tuple[Axis, ...] = ()
     combine: type[Expr] = tirx.Add
     start: Expr | None = None
+
+    @property
+    def indices(self) -> tuple[Expr, ...]:
+        """Where the value is stored."""
+        return tuple(axis.var for axis in self.axes)
 
     @property
     def steps(self) -> int:
@@ -115,7 +121,7 @@ def _start(block: SBlock) -> Expr:
 def _inlined(stages: Sequence[Stage], stage: Stage) -> list[Stage]:
     readers = [each for each in stages if _reads(each, stage.buffer)]
     again = sum(each.steps * _times(each, stage.buffer) for each in readers)
-    if again > stage.size and not _is_cheap(stage.value):
+    if again > stage.size and _costs(stage.value) * again > CHEAP * stage.size:
         return list(stages)
     return [_with(each, stage) if each in readers else each for each in stages if each is not stage]
 
@@ -159,18 +165,12 @@ def _keep(each: TensorLoad, at: Sequence[Expr]) -> Expr:
     return tirx.BufferLoad(each.source, list(at))
 
 
-def _is_cheap(value: Expr) -> bool:
-    found = list(parts(value))
-    costly = any(
-        isinstance(each, tirx.Div | tirx.Let) or (isinstance(each, Call) and not _free(each)) for each in found
-    )
-    return not costly and sum(not isinstance(each, Var | tirx.IntImm | tirx.FloatImm) for each in found) <= CHEAP
+def _costs(value: Expr) -> int:
+    """Operations to compute a value, roughly; indices are free, as loops take them apart."""
+    return sum(_cost(each) for each in parts(value, False))
 
 
-def _free(call: Call) -> bool:
-    return getattr(call.op, "name", "") == "tirx.if_then_else"
-
-
-def extents(axes: Iterable[Axis]) -> Mapping[Var, int]:
-    """The extent of each axis."""
-    return {axis.var: axis.extent for axis in axes}
+def _cost(each: Expr) -> int:
+    if isinstance(each, tirx.Div | tirx.Let) or (isinstance(each, Call) and choice_of(each) is None):
+        return COSTLY
+    return not isinstance(each, Var | tirx.IntImm | tirx.FloatImm)

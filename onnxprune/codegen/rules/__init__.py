@@ -1,5 +1,5 @@
 """What each operator of ONNX becomes: importing this package registers the rules."""
 
-from onnxprune.codegen.rules import dense, elementwise, sliding, transposed
+from onnxprune.codegen.rules import dense, elementwise, resizing, sliding, transposed
 
-__all__ = ["dense", "elementwise", "sliding", "transposed"]
+__all__ = ["dense", "elementwise", "resizing", "sliding", "transposed"]

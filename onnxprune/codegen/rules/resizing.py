@@ -13,7 +13,7 @@ import numpy as np
 from tvm import te
 from tvm.te import Tensor
 
-from onnxprune.codegen.importer import Importer, rule
+from onnxprune.codegen.importer import INJECTIVE, Importer, rule
 from onnxprune.node import Array
 
 
@@ -35,8 +35,8 @@ def resize(graph: Importer, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any
     tables = [table for taps in found for table in (graph.indices(taps.index), graph.const(taps.weight))]
     channels = graph.shape(x)[1]
     if not graph.has_blocks(x) and channels < graph.lanes:
-        return graph.emit(_resized, x, *tables, name="resize", fusable=True)
-    return graph.plain(graph.emit(_resized, graph.block(x), *tables, name="resize", fusable=True), channels)
+        return graph.emit(_resized, x, *tables, name="resize", pattern=INJECTIVE)
+    return graph.plain(graph.emit(_resized, graph.block(x), *tables, name="resize", pattern=INJECTIVE), channels)
 
 
 def _resized(x: Tensor, rows: Tensor, above: Tensor, columns: Tensor, beside: Tensor) -> Tensor:
