@@ -102,11 +102,12 @@ class _Nest:
         make = self._mapped if not self.stage.reduced else self._across if along.reduced else self._beside
         return _nested(outer, lambda at: make(along, at, self.is_shared and not outer), self.is_shared)
 
-    def _cost(self, along: Loop) -> float:
-        """Loads and stores for each element, when vectors lie along an axis."""
+    def _cost(self, along: Loop) -> tuple[float, bool]:
+        """Loads and stores for each element, when vectors lie along an axis; stores are better in a line than loads."""
         lanes = along.extent / ceil(along.extent / self.lanes)
         places = [*self.places.values()] if along.reduced else [self.target, *self.places.values()]
-        return sum(1 if each.steps.get(along.var) in (0, 1) else lanes for each in places) / lanes
+        total = sum(1 if each.steps.get(along.var) in (0, 1) else lanes for each in places)
+        return total / lanes, self.target.steps.get(along.var) != 1
 
     def _pieces(
         self, along: Loop, vectors: int, body: Callable[[Expr, int, int], Stmt], is_shared: bool = False

@@ -96,8 +96,8 @@ def _stage(block: SBlock) -> Stage:
 
 
 def _number(size: Expr) -> int:
-    if not isinstance(size, tirx.IntImm):
-        raise UnreadableError("a size that is not known")
+    if not isinstance(size, tirx.IntImm) or int(size) < 1:
+        raise UnreadableError("a size that is not known, or nothing at all")
     return int(size)
 
 
