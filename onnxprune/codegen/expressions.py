@@ -10,7 +10,7 @@ from tvm.tirx import Expr
 
 from onnxprune.codegen.polynomials import on_vectors
 
-__all__ = ["UnreadableError", "choice_of", "loads", "parts", "rebuilt"]
+__all__ = ["UnreadableError", "choice_of", "loads", "parts", "rebuilt", "straight"]
 
 Load = Callable[[TensorLoad, Sequence[Expr]], Expr]
 
@@ -61,6 +61,36 @@ def rebuilt(
     if isinstance(expr, PAIRS):
         return type(expr)(again(expr.a), again(expr.b))
     raise UnreadableError(f"an expression of kind {type(expr).__name__}")
+
+
+def straight(expr: Expr, bind: Callable[[Expr], Expr]) -> Expr:
+    """The expression without bindings: ``bind`` is given each bound value in turn, and says how it is read.
+
+    TVM's simplifier goes through a bound value and its body twice, and so through values within values exponentially
+    often. What is guarded stays behind its guard.
+    """
+    known: dict[tirx.Var, Expr] = {}
+
+    def again(each: Expr) -> Expr:
+        match each:
+            case tirx.Var():
+                return known.get(each, each)
+            case tirx.Let():
+                known[each.var] = bind(again(each.value))
+                return again(each.body)
+            case tirx.Select():
+                return tirx.Select(again(each.condition), again(each.true_value), again(each.false_value))
+            case tirx.Cast():
+                return tirx.Cast(each.ty.dtype, again(each.value))
+            case tirx.Not():
+                return tirx.Not(again(each.a))
+            case Call() if choice_of(each) is not None:
+                return rebuilt(each, known, lambda load, indices: load)
+            case Call():
+                return Call(each.op, [again(a) for a in each.args], each.attrs, each.ty_args, ret_ty=each.ty)
+        return type(each)(again(each.a), again(each.b)) if isinstance(each, PAIRS) else each
+
+    return again(expr)
 
 
 def _chosen(expr: Expr, known: Callable[[Expr], int | None]) -> Expr:

@@ -9,8 +9,9 @@ from tvm.ir import TensorLoad
 from tvm.s_tir import SBlock, SBlockRealize
 from tvm.tirx import Buffer, BufferLoad, BufferStore, Expr, For, PrimFunc, SeqStmt, Stmt, Var
 
-from onnxprune.codegen.expressions import UnreadableError, loads, rebuilt
+from onnxprune.codegen.expressions import UnreadableError, loads, rebuilt, straight
 from onnxprune.codegen.kernels import ATTRIBUTE, Kernel
+from onnxprune.codegen.loops import load, register, sequence, store
 from onnxprune.codegen.polynomials import bound_to
 
 __all__ = ["Fused", "Stage", "kernel_of"]
@@ -53,17 +54,29 @@ class Fused:
         """What the last stage writes."""
         return self.stages[-1].buffer if self.stages else self.result
 
-    def store(self, value: Expr, indices: Sequence[Expr]) -> Stmt:
-        """The statement that stores one element of the output, given that of the kernel's result."""
+    def store(self, value: Expr, indices: Sequence[Expr], lane: Expr, lanes: int) -> tuple[list[Buffer], Stmt]:
+        """The statements that store one element of the output, given that of the kernel's result.
+
+        ``lane`` is the element's place in a vector of ``lanes``; the buffers hold, for each, what is read repeatedly.
+        """
+        held: list[Buffer] = []
+        statements: list[Stmt] = []
+
+        def bind(part: Expr) -> Expr:
+            held.append(register("part", lanes, str(part.ty.dtype)))
+            statements.append(store(held[-1], part, lane))
+            return load(held[-1], lane)
+
         at = list(indices)
-        return BufferStore(self.output, bound_to(value, lambda v: self._after(self.stages, {self.result: v}, at)), at)
+        result = straight(bound_to(value, lambda v: self._after(self.stages, {self.result: v}, at)), bind)
+        return held, sequence([*statements, BufferStore(self.output, result, at)])
 
     def _after(self, stages: Sequence[Stage], known: Mapping[Buffer, Expr], indices: list[Expr]) -> Expr:
         """What the stages make of the elements that are known, each computed once however often it is read."""
         if not stages:
             return known[self.output]
 
-        def load(each: TensorLoad, at: Sequence[Expr]) -> Expr:
+        def read(each: TensorLoad, at: Sequence[Expr]) -> Expr:
             if each.source not in known:
                 return BufferLoad(each.source, list(at))
             if not all(a.same_as(b) for a, b in zip(at, indices, strict=True)):
@@ -71,7 +84,7 @@ class Fused:
             return known[each.source]
 
         stage, *rest = stages
-        value = rebuilt(stage.value, dict(zip(stage.axes, indices, strict=True)), load)
+        value = rebuilt(stage.value, dict(zip(stage.axes, indices, strict=True)), read)
         return bound_to(value, lambda v: self._after(rest, {**known, stage.buffer: v}, indices))
 
 

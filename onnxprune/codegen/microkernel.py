@@ -349,15 +349,18 @@ class _Tile:
         block, column = self.channels.start + q, self.columns.start + t
         i, j = self._image(column) if self.kernel.window.pointwise else (self.row, column)
 
-        def of(lane: Expr) -> Stmt:
-            value = self._mean(load(total, lane), t)
-            if self.kernel.source == "rows":
-                return self.nest.fused.store(
-                    value, [*self._leading(self.nest.fused.output, j), block * self.lanes + lane]
-                )
-            return self.nest.fused.store(value, [self.batch, block, i, j, lane])
+        lanes, held = self._stored(q), list[Buffer]()
 
-        return vector("lane", self._stored(q), of)
+        def of(lane: Expr) -> Stmt:
+            rows = self.kernel.source == "rows"
+            row = self._leading(self.nest.fused.output, j) if rows else [self.batch, block, i, j]
+            at = [*row, block * self.lanes + lane if rows else lane]
+            parts, statement = self.nest.fused.store(self._mean(load(total, lane), t), at, lane, lanes)
+            held.extend(parts)
+            return statement
+
+        stored = vector("lane", lanes, of)
+        return sequence([*allocated(held), stored])
 
     def _mean(self, value: Expr, t: int) -> Expr:
         if self.kernel.kind != "mean":
