@@ -126,12 +126,12 @@ def _accuracy(measured: Accuracy, of: str) -> tuple[Text, str, str, str]:
 
 def _targets(report: Report) -> Table:
     table = columns("target", "size", "verified", "error", "latency")
-    table.add_column("library", overflow="fold")
+    table.add_column("folder", overflow="fold")
     for each in report.targets:
         error = "" if each.max_rel_error is None else f"{each.max_rel_error:.1e}"
         latency = "" if each.latency_ms is None else f"{each.latency_ms:.3f} ms"
         verified = WHERE[each.verified]
-        table.add_row(Text(each.name), size(each.bytes), verified, error, latency, Text(str(each.artifact)))
+        table.add_row(Text(each.name), size(each.bytes), verified, error, latency, Text(f"{each.artifact.parent}/"))
     return table
 
 
