@@ -20,7 +20,7 @@ from onnxprune.analyses.cost import Stats
 from onnxprune.axes.silencing import removed
 from onnxprune.backends import Artifact, Target, load_target
 from onnxprune.backends.folder import names
-from onnxprune.deploy import deploy, refuse_unsupported
+from onnxprune.deploy import deploy, refuse_targets, refuse_unsupported
 from onnxprune.errors import UsageError
 from onnxprune.evaluate import Accuracy, Evaluator
 from onnxprune.executor import executor
@@ -162,7 +162,8 @@ def prepare(source: Source, job: Job, managers: Sequence[PassManager]) -> Ready:
     for manager in managers:
         manager.check(ctx)
     if job.targets:
-        refuse_unsupported(original.proto(), job.targets, ctx.shapes)
+        refuse_targets(job.targets)
+        refuse_unsupported(original.proto(), ctx.shapes)
     score = try_out(data, ctx)
     bench = Bench(data.check, score, data.feeds(original, ctx), job.recipe.threads or 1)
     return Ready(job, _input(source, original, ctx), ctx, bench, data.sources)

@@ -22,7 +22,7 @@ from onnxprune.errors import BackendError
 from onnxprune.node import Array
 from onnxprune.runtime import Session
 
-__all__ = ["backend", "deploy", "refuse_unsupported"]
+__all__ = ["backend", "deploy", "refuse_targets", "refuse_unsupported"]
 
 TOLERANCE = 1e-4  # of the largest number in an output: what is beyond it is not rounding
 WARM_UP, LEAST_RUNS, MOST_RUNS, SECONDS = 3, 10, 300, 1.0
@@ -37,20 +37,23 @@ def backend() -> Backend:
     return tvm
 
 
-def refuse_unsupported(
-    proto: onnx.ModelProto, targets: Sequence[Target], shapes: Mapping[str, tuple[int, ...]]
-) -> None:
-    """Raise BackendError for what cannot be compiled, before it is worked on: a target, or an operator, named."""
-    from onnxprune.backends.static import fix_shapes, open_sizes
-
+def refuse_targets(targets: Sequence[Target]) -> None:
+    """Raise BackendError for a target that nothing can be built for here, before a model is worked on."""
     try:
         for target in targets:
             backend().ready(target)
+    except ImportError as error:
+        raise BackendError(f"TVM cannot be imported ({error}); reinstall onnxprune, or leave out the target") from error
+
+
+def refuse_unsupported(proto: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise BackendError, naming the operators, for a model that cannot be compiled: before it is worked on."""
+    from onnxprune.backends.static import fix_shapes, open_sizes
+
+    try:
         missing = backend().unsupported(fix_shapes(proto, shapes))
         if missing:
             raise BackendError(refusal(missing))
-    except ImportError as error:
-        raise BackendError(f"TVM cannot be imported ({error}); reinstall onnxprune, or leave out the target") from error
     except BackendError as error:
         if not (taken := open_sizes(proto, shapes)):
             raise
