@@ -11,6 +11,7 @@ from tvm.te import Tensor
 
 from onnxprune.codegen.importer import Importer, rule
 from onnxprune.codegen.kernels import blocked
+from onnxprune.codegen.polynomials import bound_to
 
 Scalar = Callable[[Any, dict[str, Any]], Any]
 
@@ -58,11 +59,18 @@ def leaky(v: Any, slope: float) -> Any:
 
 
 def softplus(v: Any) -> Any:
-    """log(1 + exp(v)), which is v where exp overflows."""
-    tail = tirx.exp(tirx.Select(v > number(0), -v, v))
-    more = number(1) + tail
-    small = tirx.Select(more == number(1), tail, tirx.log(more) * (tail / (more - number(1))))  # W. Kahan's log1p
-    return tirx.max(v, number(0)) + small
+    """log(1 + exp(v)): of 1 + t the logarithm is 2 · artanh(t / (2 + t)), whose series ends soon."""
+    t = tirx.exp(tirx.Select(v > number(0), -v, v))
+    return tirx.max(v, number(0)) + bound_to(t / (number(2) + t), twice_artanh)
+
+
+def twice_artanh(s: Any) -> Any:
+    """2 · artanh(s), for 0 ≤ s ≤ 1/3."""
+    square = s * s
+    series = number(2 / 15)
+    for each in (13, 11, 9, 7, 5, 3, 1):
+        series = series * square + number(2 / each)
+    return s * series
 
 
 def sinh(v: Any) -> Any:
@@ -71,17 +79,22 @@ def sinh(v: Any) -> Any:
     series = number(1 / 362880)
     for each in (5040, 120, 6, 1):
         series = series * square + number(1 / each)
-    return tirx.Select(square < number(1), v * series, number(0.5) * (tirx.exp(v) - tirx.exp(-v)))
+    return tirx.Select(square < number(1), v * series, halves(v, -0.5))
+
+
+def cosh(v: Any) -> Any:
+    """(exp(v) + exp(−v)) / 2."""
+    return halves(v, 0.5)
+
+
+def halves(v: Any, other: float) -> Any:
+    """exp(v) / 2 plus a multiple of exp(−v), without a number larger than the result."""
+    return bound_to(tirx.exp(v * number(0.5)), lambda h: number(0.5) * h * h + number(other) / (h * h))
 
 
 def elu(v: Any, alpha: float, gamma: float = 1.0) -> Any:
     """A line, and below 0 an exponential."""
     return tirx.Select(v > number(0), v * number(gamma), number(alpha * gamma) * (tirx.exp(v) - number(1)))
-
-
-def celu(v: Any, alpha: float) -> Any:
-    """A line, and below 0 an exponential that starts with the same slope."""
-    return tirx.Select(v > number(0), v, number(alpha) * (tirx.exp(v / number(alpha)) - number(1)))
 
 
 def shrunk(v: Any, limit: float, bias: float) -> Any:
@@ -111,14 +124,12 @@ ONE: dict[str, Callable[[Tensor, dict[str, Any]], Tensor]] = {
     "Softplus": lambda x, _: mapped(x, softplus),
     "Softsign": lambda x, _: mapped(x, lambda v: v / (number(1) + tirx.max(v, -v))),
     "Mish": lambda x, _: mapped(x, lambda v: v * tirx.tanh(softplus(v))),
-    "Swish": lambda x, a: mapped(x, lambda v: v * tirx.sigmoid(v * number(a.get("alpha", 1.0)))),
     "Sinh": lambda x, _: mapped(x, sinh),
-    "Cosh": lambda x, _: mapped(x, lambda v: number(0.5) * (tirx.exp(v) + tirx.exp(-v))),
+    "Cosh": lambda x, _: mapped(x, cosh),
     "Elu": lambda x, a: mapped(x, lambda v: elu(v, a.get("alpha", 1.0))),
     "Selu": lambda x, a: mapped(
         x, lambda v: elu(v, a.get("alpha", 1.67326319217681884765625), a.get("gamma", 1.05070102214813232421875))
     ),
-    "Celu": lambda x, a: mapped(x, lambda v: celu(v, a.get("alpha", 1.0))),
     "ThresholdedRelu": lambda x, a: mapped(x, lambda v: tirx.Select(v > number(a.get("alpha", 1.0)), v, number(0))),
     "Shrink": lambda x, a: mapped(x, lambda v: shrunk(v, a.get("lambd", 0.5), a.get("bias", 0.0))),
     "Floor": lambda x, _: mapped(x, tirx.floor),
