@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tvm.relax import VirtualMachine
     from tvm.runtime import Executable
 
-__all__ = ["Program", "build", "lacking", "load", "ready", "run", "runs_here", "unsupported", "verify"]
+__all__ = ["Program", "assembly", "build", "lacking", "load", "ready", "run", "runs_here", "unsupported", "verify"]
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +72,14 @@ def build(proto: onnx.ModelProto, target: Target, path: Path, shapes: Mapping[st
     The library has ``main(inputs in graph order)``; the weights are inside. ``path`` appears whole or not at all.
     """
     linker = find_linker(target)
-    low = _lowered(fix_shapes(proto, shapes))
-    if low.lacks:
-        raise BackendError(refusal(low.lacks))
-    with _quiet():
-        executable = _compile(_import(low.model, target), target)
-    _export(executable, linker, path)
+    _export(_executable(fix_shapes(proto, shapes), target), linker, path)
     return Artifact(name=target.name, artifact=path, bytes=path.stat().st_size)
+
+
+def assembly(proto: onnx.ModelProto, target: Target) -> str:
+    """What a model with fixed shapes becomes for the target, as text to read."""
+    libraries = _executable(proto, target).mod.imports
+    return "\n".join(each.inspect_source("asm") for each in libraries if each.kind == "llvm")
 
 
 def ready(target: Target) -> None:
@@ -165,6 +166,14 @@ class _StopError(BackendError):
     def __init__(self, lack: Lack) -> None:
         super().__init__(refusal([lack]))
         self.lack = lack
+
+
+def _executable(proto: onnx.ModelProto, target: Target) -> Executable:
+    low = _lowered(proto)
+    if low.lacks:
+        raise BackendError(refusal(low.lacks))
+    with _quiet():
+        return _compile(_import(low.model, target), target)
 
 
 def _import(proto: onnx.ModelProto, target: Target) -> IRModule:

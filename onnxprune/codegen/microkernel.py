@@ -195,12 +195,24 @@ class _Tile:
             yield self._taps(lambda kh, kw: self._slid(sums, kh, kw))
             return
         full, rest = divmod(kernel.channels, kernel.block)
+        if rest and not self._by_vector:  # one loop of any length: LLVM would unroll a short one, and lack registers
+            yield loop("block", full + 1, lambda cb: self._block(sums, cb, self._width(cb)))
+            return
         if full:
             yield loop("block", full, lambda cb: self._block(sums, cb, kernel.block))
         if rest:
             yield self._block(sums, i32(full), rest)
 
-    def _block(self, sums: list[list[Buffer]], block: Expr, width: int) -> Stmt:
+    @property
+    def _by_vector(self) -> bool:
+        """Whether input channels are loaded a vector at a time, whose lanes are multiplied by one after the other."""
+        return self.nest.cpu.by_element and self.kernel.block >= self.lanes
+
+    def _width(self, block: Expr) -> Expr:
+        """Channels of a block, of which the last has fewer."""
+        return tirx.min(i32(self.kernel.block), self.kernel.channels - block * self.kernel.block)
+
+    def _block(self, sums: list[list[Buffer]], block: Expr, width: Index) -> Stmt:
         offset = block * (self.kernel.block * self.kernel.taps)
 
         def taps(kh: Expr, kw: int) -> Stmt:
@@ -236,28 +248,34 @@ class _Tile:
     # -- one step of the reduction
 
     def _channels(
-        self, sums: list[list[Buffer]], block: Expr, width: int, kh: Expr, kw: int, at: Expr
+        self, sums: list[list[Buffer]], block: Expr, width: Index, kh: Expr, kw: int, at: Expr
     ) -> Iterator[Stmt]:
-        """Channels that lie side by side, as many at once as lanes can be taken from, then the rest."""
+        """Channels that lie side by side, one by one or by vectors; what fills a block up is loaded, and left alone."""
         columns = [t for t, inside in enumerate(self._reads(kw)) if inside]
 
-        def step(first: Expr, lanes: int) -> Stmt:
+        def step(first: Expr, lanes: int, used: int) -> Stmt:
             elements = {t: self._element(block, span(first, lanes), kh, kw, t) for t in columns}
-            return sequence(self._products(sums, elements, lanes, at + first))
+            return sequence(self._products(sums, elements, lanes, used, at + first))
 
-        lanes = self.lanes if self.nest.cpu.by_element else 1
-        whole, rest = divmod(width, lanes)
+        if not self._by_vector or not isinstance(width, int):
+            yield loop("channel", width, lambda c: step(c, 1, 1))
+            return
+        whole, rest = divmod(width, self.lanes)
         if whole:
-            yield loop("channels", whole, lambda c: step(c * lanes, lanes))
-        if rest:
-            yield loop("channel", rest, lambda c: step(c + whole * lanes, 1))
+            yield loop("channels", whole, lambda c: step(c * self.lanes, self.lanes, self.lanes))
+        if rest and self.kernel.source == "blocked":
+            yield step(i32(0), self.lanes, rest)
+        elif rest:
+            yield loop("channel", rest, lambda c: step(c + whole * self.lanes, 1, 1))
 
-    def _products(self, sums: list[list[Buffer]], elements: dict[int, Expr], lanes: int, at: Expr) -> Iterator[Stmt]:
+    def _products(
+        self, sums: list[list[Buffer]], elements: dict[int, Expr], lanes: int, used: int, at: Expr
+    ) -> Iterator[Stmt]:
         """Each column's input elements, one lane after the other, times every vector of weights."""
         held = {t: register(f"input_{t}", lanes) for t in elements}
         yield from allocated(held.values())
         yield from (store(held[t], element, span(0, lanes)) for t, element in elements.items())
-        for lane in range(lanes):
+        for lane in range(used):
             weights = [self._weights(q, at + lane) for q in range(self.channels.count)]
             for t, buffer in held.items():
                 element = load(buffer, lane)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from math import ceil, prod
 
 from onnxprune.codegen.cpu import Cpu
-from onnxprune.codegen.kernels import Kernel
+from onnxprune.codegen.kernels import Kernel, Window
 
 __all__ = ["Tile", "choose"]
 
 OVERHEAD = 24  # cycles to start and end a tile beside its stores
-TRAFFIC = 0.05  # cycles for a load that multiplications hide: caches are not always near
+MOST = 8  # output vectors at one position
+POINTERS = 3  # the same where general registers run out first: weights far apart need an address each
 SERIAL = 60_000  # cycles of work that are not worth waking a thread for
 UNITS = 4  # pieces of work for each core, at most
 PIECE = 100  # cycles to start a piece
@@ -62,7 +63,7 @@ def _shared(
 
 def _candidates(kernel: Kernel, cpu: Cpu) -> Iterator[tuple[float, int, int, int, int]]:
     for rows, width in _rectangles(kernel):
-        for blocks in range(1, min(kernel.blocks // kernel.groups, 8) + 1):
+        for blocks in range(1, min(kernel.blocks // kernel.groups, _most(kernel, cpu)) + 1):
             for columns in range(1, min(width, cpu.registers) + 1):
                 if blocks == columns == 1 or _registers(kernel, cpu, blocks, columns) <= cpu.registers:
                     yield _cycles(kernel, cpu, blocks, columns, rows, width), blocks, columns, rows, width
@@ -76,13 +77,30 @@ def _rectangles(kernel: Kernel) -> list[tuple[int, int]]:
     return [(area // w, w) for w in range(1, area + 1) if area % w == 0 and (w == area or w >= min(area, 12))]
 
 
+def _most(kernel: Kernel, cpu: Cpu) -> int:
+    return POINTERS if cpu.by_element and kernel.window.kernel[1] > 1 else MOST
+
+
 def _registers(kernel: Kernel, cpu: Cpu, blocks: int, columns: int) -> int:
+    """Vectors that live at once: sums, weights, inputs, and what multiplying needs."""
+    wide, under = kernel.window.kernel[1], _under(kernel.window, columns)
     if kernel.kind != "product":
-        return blocks * (2 * columns + 2) + 1
-    inputs = columns if cpu.by_element else int(blocks > 1)
-    if kernel.block == 1:  # the columns of the window follow in a straight line, and LLVM keeps what they share
-        inputs = (columns - 1) * kernel.window.stride[1] + kernel.window.kernel[1]
-    return blocks * columns + blocks + inputs
+        inputs = columns * min(kernel.window.stride[1], wide)  # until the window has passed over them
+        return blocks * (columns + inputs + 1) + 1 + cpu.temporaries
+    inputs = under if _shares(kernel, cpu) else int(blocks > 1)
+    ahead = max(1, wide - 2) if cpu.by_element and kernel.block > 1 else 1  # LLVM loads more weights for wider windows
+    return blocks * (columns + ahead) + inputs + cpu.temporaries
+
+
+def _shares(kernel: Kernel, cpu: Cpu) -> bool:
+    """Whether LLVM keeps an input in its register while the window passes over it."""
+    return cpu.by_element or kernel.block == 1
+
+
+def _under(window: Window, columns: int) -> int:
+    """Columns of the input that a row of the window sees, as it stands at ``columns`` neighbours."""
+    apart = (columns - 1) * window.stride[1] + (window.kernel[1] - 1) * window.dilation[1] + 1
+    return min(columns * window.kernel[1], apart)
 
 
 def _cycles(kernel: Kernel, cpu: Cpu, blocks: int, columns: int, rows: int, width: int) -> float:
@@ -92,7 +110,14 @@ def _cycles(kernel: Kernel, cpu: Cpu, blocks: int, columns: int, rows: int, widt
     for b, blocks_times in _pieces(per_group, blocks):
         for c, columns_times in _pieces(width, columns):
             total += blocks_times * columns_times * _tile(kernel, cpu, b, c)
-    return total * rows * kernel.batch * kernel.groups
+    return (total * rows * kernel.groups + _passes(kernel, cpu, blocks)) * kernel.batch
+
+
+def _passes(kernel: Kernel, cpu: Cpu, blocks: int) -> float:
+    """Of reading the input anew for each bundle of output vectors."""
+    if kernel.kind != "product":
+        return 0
+    return ceil(kernel.blocks / blocks) * prod(kernel.window.source) * kernel.channels / kernel.lanes * cpu.far
 
 
 def _pieces(whole: int, part: int) -> Iterator[tuple[int, int]]:
@@ -103,8 +128,14 @@ def _pieces(whole: int, part: int) -> Iterator[tuple[int, int]]:
 
 
 def _tile(kernel: Kernel, cpu: Cpu, blocks: int, columns: int) -> float:
-    products = blocks * columns
-    loads = blocks + columns if kernel.kind == "product" else blocks * (columns + 1)
-    step = max(products / cpu.fmas, loads / cpu.loads, cpu.latency) + TRAFFIC * loads
-    terms = kernel.taps * (kernel.channels if kernel.kind == "product" else 1)
-    return step * terms + products + OVERHEAD
+    """Of one tile: row by row of the window, as many channels a step as are loaded at once."""
+    wide, under = kernel.window.kernel[1], _under(kernel.window, columns)
+    step = kernel.lanes if kernel.kind == "product" and cpu.by_element and kernel.block > 1 else 1
+    if kernel.kind == "product":
+        loads = blocks * wide * step + (under if _shares(kernel, cpu) else columns * wide)
+    else:
+        loads = blocks * (under + wide)
+    chain = wide * step  # terms of one sum, each of which waits for the one before
+    row = max(blocks * columns * chain / cpu.fmas, loads / cpu.loads, chain * cpu.latency) + cpu.traffic * loads
+    channels = kernel.channels if kernel.kind == "product" else 1
+    return row * kernel.window.kernel[0] * channels / step + blocks * columns + OVERHEAD
