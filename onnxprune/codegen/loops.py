@@ -11,6 +11,7 @@ from tvm.tirx import (
     Buffer,
     BufferLoad,
     BufferStore,
+    Evaluate,
     Expr,
     For,
     ForKind,
@@ -33,7 +34,7 @@ def i32(value: Index) -> Expr:
 
 def sequence(statements: Iterable[Stmt | None]) -> Stmt:
     """One statement after another; None stands for nothing."""
-    found = [each for each in statements if each is not None]
+    found = [each for each in statements if each is not None] or [Evaluate(i32(0))]
     return found[0] if len(found) == 1 else SeqStmt(found)
 
 
