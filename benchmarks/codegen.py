@@ -24,6 +24,7 @@ from benchmarks.machine import versions
 from benchmarks.native.kept import Kept
 from benchmarks.native.layers import layers
 from benchmarks.native.measured import Built, built, head, measure
+from benchmarks.native.page import write
 from benchmarks.native.suite import FORMS, Network, forms, networks
 from benchmarks.native.summary import summaries
 from onnxprune.errors import OnnxPruneError
@@ -62,7 +63,10 @@ def main(args: argparse.Namespace) -> Iterator[Row]:
         ):
             found.append(row)
             yield row
-    yield from summaries(found)
+    summary = list(summaries(found))
+    yield from summary
+    if args.page:
+        write(args.page, [*found, *summary])
 
 
 def _by_layer(args: argparse.Namespace) -> Iterator[Row]:
