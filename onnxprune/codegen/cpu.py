@@ -26,7 +26,7 @@ class Cpu:
     temporaries: int = 0  # registers that a product passes through on its way to the sum
     fmas: float = 2
     loads: float = 2
-    latency: int = 4
+    latency: int = 5  # of most cores 4, but a sum is not always taken up at once
     traffic: float = 0.05
     far: float = 0
 
@@ -48,7 +48,7 @@ class Cpu:
 # The first is in order: nothing is issued beside a vector's load.
 CORES: dict[str, Callable[[Cpu], Cpu]] = {
     "cortex-a53": lambda cpu: replace(cpu, fmas=1, loads=0.5, traffic=2, far=2),
-    "cortex-a72": lambda cpu: replace(cpu, fmas=1, loads=1, far=1),
+    "cortex-a72": lambda cpu: replace(cpu, fmas=1, loads=1, traffic=0.1, far=0.5),
     "cortex-a76": lambda cpu: replace(cpu, far=0.5),
     "neoverse-n1": lambda cpu: replace(cpu, far=0.5),
     "x86-64": lambda cpu: replace(cpu, fmas=1),

@@ -11,6 +11,7 @@ from onnxprune.codegen.kernels import Kernel, Window
 
 __all__ = ["Tile", "choose"]
 
+SHORT = 25  # terms of a sum that is done before the next tile's has to wait
 OVERHEAD = 24  # cycles to start and end a tile beside its stores
 MOST = 8  # output vectors at one position
 POINTERS = 3  # the same where general registers run out first: weights far apart need an address each
@@ -130,12 +131,16 @@ def _pieces(whole: int, part: int) -> Iterator[tuple[int, int]]:
 def _tile(kernel: Kernel, cpu: Cpu, blocks: int, columns: int) -> float:
     """Of one tile: row by row of the window, as many channels a step as are loaded at once."""
     wide, under = kernel.window.kernel[1], _under(kernel.window, columns)
-    step = kernel.lanes if kernel.kind == "product" and cpu.by_element and kernel.block > 1 else 1
-    if kernel.kind == "product":
-        loads = blocks * wide * step + (under if _shares(kernel, cpu) else columns * wide)
-    else:
-        loads = blocks * (under + wide)
-    chain = wide * step  # terms of one sum, each of which waits for the one before
-    row = max(blocks * columns * chain / cpu.fmas, loads / cpu.loads, chain * cpu.latency) + cpu.traffic * loads
-    channels = kernel.channels if kernel.kind == "product" else 1
-    return row * kernel.window.kernel[0] * channels / step + blocks * columns + OVERHEAD
+    products = blocks * columns * wide
+    if kernel.kind != "product":  # blocks have nothing in common
+        row = _row(cpu, products, blocks * (under + wide), wide if kernel.taps > SHORT else 0)
+        return row * kernel.window.kernel[0] + blocks * (columns + OVERHEAD)
+    step = kernel.lanes if cpu.by_element and kernel.block > 1 else 1
+    loads = blocks * wide * step + (under if _shares(kernel, cpu) else columns * wide)
+    row = _row(cpu, products * step, loads, wide * step)
+    return row * kernel.window.kernel[0] * kernel.channels / step + blocks * columns + OVERHEAD
+
+
+def _row(cpu: Cpu, products: int, loads: int, chain: int) -> float:
+    """Of so many products and loads, where each sum has ``chain`` terms that wait for one another."""
+    return max(products / cpu.fmas, loads / cpu.loads, chain * cpu.latency) + cpu.traffic * loads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -145,6 +146,21 @@ def random_square(seed: int) -> onnx.ModelProto:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_any_product_of_two_inputs(seed: int, bits: int, tmp_path: Path) -> None:
     check(random_square(seed), tmp_path, bits, seed)
+
+
+@pytest.fixture
+def by_element(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loops that ARM gets, on this machine."""
+    of = Cpu.of
+    monkeypatch.setattr(Cpu, "of", lambda target: replace(of(target), by_element=True, registers=30))
+
+
+@pytest.mark.parametrize("made", [random_convolution, random_product, random_square, random_transposed])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_vectors_of_channels_are_multiplied_lane_by_lane(
+    made: Callable[[int], onnx.ModelProto], seed: int, by_element: None, tmp_path: Path
+) -> None:
+    check(made(seed), tmp_path, 128, seed)
 
 
 def test_lanes_are_those_of_the_target() -> None:
