@@ -40,7 +40,11 @@ class Tile:
 
 def choose(kernel: Kernel, cpu: Cpu) -> Tile:
     """The tile of least predicted time."""
-    *_, tile = min(_shared(kernel, cpu, *candidate) for candidate in _candidates(kernel, cpu))
+    found = sorted(_candidates(kernel, cpu))
+    cycles, blocks, columns, rows, width = found[0]
+    if cpu.cores == 1 or cycles < SERIAL:
+        return Tile(blocks, columns, rows, width, rows, True)
+    *_, tile = min(_shared(kernel, cpu, *candidate) for candidate in found)
     return tile
 
 
@@ -48,8 +52,6 @@ def _shared(
     kernel: Kernel, cpu: Cpu, cycles: float, blocks: int, columns: int, rows: int, width: int
 ) -> tuple[float, int, int, int, int, Tile]:
     """Predicted time, what decides between equals, and the tile with its work shared out among cores."""
-    if cpu.cores == 1 or cycles < SERIAL:
-        return cycles, blocks, columns, rows, 0, Tile(blocks, columns, rows, width, rows, True)
     bundles = ceil(kernel.blocks // kernel.groups / blocks) * kernel.groups * kernel.batch
     by_rows = kernel.channels * prod(kernel.window.source) > kernel.channels * kernel.taps * kernel.outputs
     time, chunk = min(
