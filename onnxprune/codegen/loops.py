@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from tvm.tirx import (
     AllocBuffer,
+    Bind,
     Broadcast,
     Buffer,
     BufferLoad,
@@ -22,7 +23,9 @@ from tvm.tirx import (
 )
 from tvm.tirx import const as constant
 
-__all__ = ["Index", "broadcast", "i32", "load", "loop", "parallel", "register", "sequence", "store", "vector"]
+from onnxprune.codegen.expressions import rebuilt, straight
+
+__all__ = ["Index", "broadcast", "i32", "load", "loop", "parallel", "register", "sequence", "store", "stored", "vector"]
 
 Index: TypeAlias = "int | Expr"
 
@@ -52,8 +55,42 @@ def parallel(name: str, extent: Index, body: Callable[[Expr], Stmt]) -> Stmt:
 
 
 def vector(name: str, lanes: int, body: Callable[[Expr], Stmt]) -> Stmt:
-    """Scalar statements for each lane, made one statement on vectors."""
-    return loop(name, lanes, body, ForKind.VECTORIZED)
+    """Scalar statements for each lane, made one statement on vectors; what they bind lies in registers.
+
+    TVM's simplifier reads through names, and takes (x + a) − a for x.
+    """
+    kept: list[Buffer] = []
+    made = loop(name, lanes, lambda lane: _in_registers(body(lane), lane, lanes, kept), ForKind.VECTORIZED)
+    return sequence([*allocated(kept), made])
+
+
+def _in_registers(statement: Stmt, lane: Expr, lanes: int, kept: list[Buffer]) -> Stmt:
+    if not isinstance(statement, SeqStmt):
+        return statement
+    names: dict[Var, Expr] = {}
+    done: list[Stmt] = []
+    for each in statement.seq:
+        value = rebuilt(each.value, names, lambda inner, at: BufferLoad(inner.source, list(at)))
+        if isinstance(each, Bind):
+            kept.append(register(each.var.name, lanes, str(each.var.ty.dtype)))
+            names[each.var] = BufferLoad(kept[-1], [lane])
+            done.append(BufferStore(kept[-1], value, [lane]))
+        else:
+            done.append(BufferStore(each.buffer, value, list(each.indices)))
+    return SeqStmt(done)
+
+
+def stored(buffer: Buffer, value: Expr, *indices: Index) -> Stmt:
+    """One element, in a statement after those that bind what its value reads repeatedly."""
+    bindings: list[Stmt] = []
+
+    def bind(part: Expr) -> Expr:
+        name = Var("part", str(part.ty.dtype))
+        bindings.append(Bind(name, part))
+        return name
+
+    last = store(buffer, straight(value, bind), *indices)
+    return sequence([*bindings, last])
 
 
 def register(name: str, lanes: int, dtype: str = "float32") -> Buffer:

@@ -9,11 +9,23 @@ from math import ceil, prod
 
 from tvm import tirx
 from tvm.ir import TensorLoad
-from tvm.tirx import Buffer, BufferLoad, BufferStore, Expr, ForKind, Ramp, Stmt, Var
+from tvm.tirx import Buffer, BufferLoad, Expr, ForKind, Ramp, Stmt, Var
 
 from onnxprune.codegen.cpu import Cpu
 from onnxprune.codegen.expressions import loads, parts, rebuilt
-from onnxprune.codegen.loops import allocated, broadcast, i32, load, loop, register, sequence, span, store, vector
+from onnxprune.codegen.loops import (
+    allocated,
+    broadcast,
+    i32,
+    load,
+    loop,
+    register,
+    sequence,
+    span,
+    store,
+    stored,
+    vector,
+)
 from onnxprune.codegen.places import Loop, Place, Space, merged
 from onnxprune.codegen.regions import Region
 from onnxprune.codegen.stages import Stage
@@ -190,7 +202,7 @@ class _Nest:
             yield self._emptied(column, {**at, across.var: at[across.var] + q}, along, wide)
 
     def _kept(self, row: Buffer, at: At, lane: Expr) -> Stmt:
-        return store(row, self._value(at), lane)
+        return stored(row, self._value(at), lane)
 
     def _turned_operands(self, at: At, along: Loop, across: Loop, wide: int, high: int) -> Iterator[Stmt]:
         """What lies along the other axis is turned when it is read."""
@@ -254,7 +266,7 @@ class _Nest:
                 *map(self._cleared, sums),
                 _nested(others, row),
                 *self._joined(sums, lanes),
-                self._stored(load(sums[0], 0), at),
+                vector("lane", 1, lambda lane: self._stored(load(sums[0], lane), at)),
             ]
         )
 
@@ -271,7 +283,7 @@ class _Nest:
 
     def _added(self, total: Buffer, at: At, along: Loop, lanes: int) -> Stmt:
         def of(here: At, lane: Expr) -> Stmt:
-            return store(total, self.stage.combine(load(total, lane), self._value(here)), lane)
+            return stored(total, self.stage.combine(load(total, lane), self._value(here)), lane)
 
         return self._lanes(lanes, at, along, of)
 
@@ -294,7 +306,7 @@ class _Nest:
         return vector("lane", lanes, lambda lane: of({**at, along.var: at[along.var] + lane}, lane))
 
     def _stored(self, value: Expr, at: At) -> Stmt:
-        return BufferStore(self.target.buffer, value, self._indices(self.target, at))
+        return stored(self.target.buffer, value, *self._indices(self.target, at))
 
     def _value(self, at: At) -> Expr:
         return rebuilt(self.value, self._typed(at), lambda each, _: self._read(each, at))
