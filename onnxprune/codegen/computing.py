@@ -10,7 +10,7 @@ from tvm.te import Tensor
 
 from onnxprune.codegen.kernels import ATTRIBUTE, Kernel
 
-__all__ = ["computed"]
+__all__ = ["LOWEST", "computed"]
 
 LOWEST = float("-inf")  # the start of a maximum
 

@@ -9,9 +9,9 @@ from tvm.ir import TensorLoad
 from tvm.s_tir import SBlock, SBlockRealize
 from tvm.tirx import Buffer, BufferLoad, BufferStore, Expr, For, PrimFunc, SeqStmt, Stmt, Var
 
-from onnxprune.codegen.expressions import UnreadableError, loads, rebuilt, straight
+from onnxprune.codegen.expressions import UnreadableError, loads, rebuilt
 from onnxprune.codegen.kernels import ATTRIBUTE, Kernel
-from onnxprune.codegen.loops import load, register, sequence, store
+from onnxprune.codegen.loops import stored
 from onnxprune.codegen.polynomials import bound_to
 
 __all__ = ["Fused", "Stage", "kernel_of"]
@@ -54,22 +54,10 @@ class Fused:
         """What the last stage writes."""
         return self.stages[-1].buffer if self.stages else self.result
 
-    def store(self, value: Expr, indices: Sequence[Expr], lane: Expr, lanes: int) -> tuple[list[Buffer], Stmt]:
-        """The statements that store one element of the output, given that of the kernel's result.
-
-        ``lane`` is the element's place in a vector of ``lanes``; the buffers hold, for each, what is read repeatedly.
-        """
-        held: list[Buffer] = []
-        statements: list[Stmt] = []
-
-        def bind(part: Expr) -> Expr:
-            held.append(register("part", lanes, str(part.ty.dtype)))
-            statements.append(store(held[-1], part, lane))
-            return load(held[-1], lane)
-
+    def stored(self, value: Expr, indices: Sequence[Expr]) -> Stmt:
+        """The statement that stores one element of the output, given that of the kernel's result."""
         at = list(indices)
-        result = straight(bound_to(value, lambda v: self._after(self.stages, {self.result: v}, at)), bind)
-        return held, sequence([*statements, BufferStore(self.output, result, at)])
+        return stored(self.output, bound_to(value, lambda v: self._after(self.stages, {self.result: v}, at)), *at)
 
     def _after(self, stages: Sequence[Stage], known: Mapping[Buffer, Expr], indices: list[Expr]) -> Expr:
         """What the stages make of the elements that are known, each computed once however often it is read."""

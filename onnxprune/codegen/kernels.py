@@ -43,6 +43,10 @@ class Window:
         """Whether each output position reads the same position of the input and no other."""
         return self.kernel == (1, 1) and self.stride == (1, 1) and not any(self.pads)
 
+    def is_inside(self, column: int, tap: int) -> bool:
+        """Whether a column of the window, at an output column, reads inside the image."""
+        return 0 <= column * self.stride[1] + tap * self.dilation[1] - self.pads[1] < self.source[1]
+
     def _size(self, axis: int) -> int:
         reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1
         return (self.source[axis] + self.pads[axis] + self.pads[axis + 2] - reach) // self.stride[axis] + 1
