@@ -49,7 +49,7 @@ class Small:
             shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
             floats = value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
             drawn = rng.standard_normal(shape) * scale if floats else np.arange(np.prod(shape)).reshape(shape) % 3
-            found[value.name] = drawn.astype(np.float32 if floats else np.int64)
+            found[value.name] = np.asarray(drawn, np.float32 if floats else np.int64)
         return found
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:

@@ -97,10 +97,10 @@ class Importer(ONNXGraphImporter):
 
     @staticmethod
     def is_float(value: Any) -> bool:
-        """Whether a value is a float32 tensor of known sizes."""
+        """Whether a value is a float32 tensor of known sizes, none of them 0."""
         ty: Any = getattr(value, "ty", None)
         known = isinstance(ty, relax.TensorType) and isinstance(ty.shape, relax.ShapeExpr)
-        return known and ty.dtype == "float32" and all(hasattr(size, "value") for size in ty.shape)
+        return known and ty.dtype == "float32" and all(getattr(size, "value", 0) for size in ty.shape)
 
     def has_blocks(self, value: Any) -> bool:
         """Whether a value lies in blocks already."""

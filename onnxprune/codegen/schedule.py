@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from tvm import s_tir, tirx
@@ -33,8 +34,7 @@ def scheduled(func: tirx.PrimFunc, cpu: Cpu) -> tirx.PrimFunc:
     for block in blocks:
         if _is_map(schedule, block):
             _map(schedule, block, cpu)
-    made = schedule.mod["main"].without_attr("global_symbol")
-    return made
+    return schedule.mod["main"].without_attr("global_symbol")
 
 
 def _is_opaque(block: Any) -> bool:
@@ -53,13 +53,11 @@ def _map(schedule: Any, block: Any, cpu: Cpu) -> None:
     except s_tir.schedule.ScheduleError:
         pass
     loops = schedule.get_loops(block)
-    if not loops:
-        return
+    extents = [schedule.get(each).extent for each in loops]
+    if not loops or not all(isinstance(each, tirx.IntImm) and int(each) for each in extents):
+        return  # it depends on data, or is empty
+    extent = prod(map(int, extents))
     fused = schedule.fuse(*loops) if len(loops) > 1 else loops[0]
-    extent = schedule.get(fused).extent
-    if not isinstance(extent, tirx.IntImm) or not int(extent):  # it depends on data, or is empty
-        return
-    extent = int(extent)
     lanes = next((lanes for lanes in (cpu.lanes, 8, 4) if lanes <= cpu.lanes and extent % lanes == 0), 1)
     outer, inner = schedule.split(fused, [None, lanes])
     if lanes > 1:

@@ -92,7 +92,7 @@ def _stage(block: SBlock) -> Stage:
     if not reduced:
         return Stage(store.buffer, axes, store.value)
     value, combine = _combination(store)
-    return Stage(store.buffer, axes, value, reduced, combine, _start(block))
+    return Stage(store.buffer, axes, value, reduced, combine, _start(block, combine))
 
 
 def _number(size: Expr) -> int:
@@ -111,10 +111,17 @@ def _combination(store: BufferStore) -> tuple[Expr, type[Expr]]:
     return total.b, type(total)
 
 
-def _start(block: SBlock) -> Expr:
+def _start(block: SBlock, combine: type[Expr]) -> Expr:
+    """What changes no value that it is combined with; TVM's own maximum starts from the least finite number."""
     first = block.init
     if not isinstance(first, BufferStore) or not isinstance(first.value, tirx.IntImm | tirx.FloatImm):
         raise UnreadableError("a reduction that does not start from a number")
+    number, dtype = first.value.value, str(first.value.ty.dtype)
+    finite = {tirx.Add: 0, tirx.Mul: 1}.get(combine)
+    if finite is None and isinstance(first.value, tirx.FloatImm):
+        return -tirx.infinity(dtype) if combine is tirx.Max else tirx.infinity(dtype)
+    if finite not in (None, number):
+        raise UnreadableError("a reduction that starts from a number that counts")
     return first.value
 
 

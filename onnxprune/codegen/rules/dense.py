@@ -34,7 +34,7 @@ def matmul(graph: Importer, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any
         return None
     if weights is not None and weights.ndim == 2:
         return _dense(graph, a, weights)
-    if graph.shape(a)[:-2] != graph.shape(b)[:-2]:
+    if len(graph.shape(b)) < 2 or graph.shape(a)[:-2] != graph.shape(b)[:-2]:
         return None
     return _stacked(graph, a, b)
 

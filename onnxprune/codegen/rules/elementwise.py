@@ -33,9 +33,9 @@ def gelu(v: Any) -> Any:
 
 
 def bounded(v: Any, low: float, high: float) -> Any:
-    """Not below ``low``, nor above ``high``."""
-    above = v if np.isneginf(low) else tirx.max(v, number(low))
-    return above if np.isposinf(high) else tirx.min(above, number(high))
+    """Not below ``low``, nor above ``high``; of a number and NaN, both operations give the second."""
+    above = v if np.isneginf(low) else tirx.max(number(low), v)
+    return above if np.isposinf(high) else tirx.min(number(high), above)
 
 
 def hard_sigmoid(v: Any, slope: float, offset: float) -> Any:
@@ -118,7 +118,7 @@ ONE: dict[str, Callable[[Tensor, dict[str, Any]], Tensor]] = {
     "Exp": lambda x, _: mapped(x, tirx.exp),
     "Erf": lambda x, _: mapped(x, tirx.erf),
     "Neg": lambda x, _: mapped(x, lambda v: -v),
-    "Abs": lambda x, _: mapped(x, lambda v: tirx.max(v, -v)),
+    "Abs": lambda x, _: mapped(x, tirx.abs),
     "Sqrt": lambda x, _: mapped(x, tirx.sqrt),
     "Log": lambda x, _: mapped(x, tirx.log),
     "Softplus": lambda x, _: mapped(x, softplus),
