@@ -7,7 +7,7 @@ import pytest
 from fuzz import compiled
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_a_random_graph_computes_what_onnxruntime_does(seed: int) -> None:
     assert compiled.check(seed) in ("compiled", "named")
 

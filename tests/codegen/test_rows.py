@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from compiling import BITS, Small, assert_equal, assert_loops_of_ours
 
+ENDS = sorted({BITS[0], BITS[-1]})
 IMAGE = "float[2,21,5,7]"
 FORMS = {
     "softmax of the last axis": f"({IMAGE} x) => ({IMAGE} y) {{ y = Softmax(x) }}",
@@ -46,14 +47,14 @@ BLOCKS = {
 
 @pytest.mark.parametrize("name", FORMS)
 def test_a_form_computes_what_onnxruntime_does(name: str) -> None:
-    for bits in BITS:
+    for bits in ENDS:
         assert_equal(Small(FORMS[name], bits=bits))
     assert_loops_of_ours(Small(FORMS[name]))
 
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_values_in_blocks_are_joined(name: str) -> None:
-    for bits in BITS:
+    for bits in ENDS:
         assert_equal(Small(f"{ROUND} {{ {BLOCKS[name]} }}", bits=bits), rtol=1e-4)
 
 
