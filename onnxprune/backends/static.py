@@ -60,6 +60,8 @@ def _fix(value: onnx.ValueInfoProto, wanted: tuple[int, ...] | None) -> None:
     shape = tuple(known) if wanted is None else wanted
     if None in shape or not (tensor.HasField("shape") or wanted is not None):
         raise BackendError(f"input '{value.name}' leaves sizes open: {_written(tensor)}; {_option(value)}")
+    if 0 in shape:
+        raise BackendError(f"input '{value.name}' is to be {list(shape)}, which holds nothing; give it sizes above 0")
     if tensor.HasField("shape") and not _agrees(known, shape):
         raise BackendError(f"input '{value.name}' is {_written(tensor)} in the model and cannot be {list(shape)}")
     tensor.shape.CopyFrom(onnx.TensorShapeProto(dim=[onnx.TensorShapeProto.Dimension(dim_value=d) for d in shape]))

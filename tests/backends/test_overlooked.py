@@ -143,6 +143,10 @@ REFUSED = {
     " { e = Slice(x, a, b, a)  y = ReduceSum(e, a) }",
     "'s' is computed at run time": "(int64[2] s) => (float[A,B] y) <float v = {1.0}> { y = Expand(v, s) }",
     "'a' is empty": "(float[4] x) => (float[0] a, float[4] b) <int64[2] s = {0,4}> { a, b = Split(x, s) }",
+    "'n' is computed at run time": "(int64 n) => (float[N] y)"
+    " { a = Constant<value_int=0>()  b = Constant<value_int=1>()  r = Range(a, n, b)  y = Cast<to=1>(r) }",
+    "runtimes do not agree on its masked scores": "(float[1,2,4,8] x) => (float[1,2,4,8] y, float[1,2,4,4] s)"
+    " { y, , , s = Attention<is_causal=1, qk_matmul_output_mode=2>(x, x, x) }",
     "runtimes do not agree on its maximum": "(float[1,2,8,8] x) => (float[1,2,3,3] y) <int64[1] i = {0},"
     ' float[1,4] r = {0.0,0.0,9.0,9.0}> { y = RoiAlign<output_height=3, output_width=3, mode="max">(x, r, i) }',
 }
@@ -152,3 +156,13 @@ REFUSED = {
 def test_what_cannot_be_right_is_named_with_the_reason(why: str) -> None:
     lacks = tvm.unsupported(fix_shapes(model_of(REFUSED[why]), {}))
     assert why in [lack.why for lack in lacks]
+
+
+def test_sizes_that_onnxruntime_finds_fault_with_once_known_are_named() -> None:
+    """Range wants scalars, of which it is only told when the size of ``s`` is a constant."""
+    text = """(int64[4] s) => (int64[N] y) {
+      four = Constant<value_int=4>()  n = Size(s)  c = Equal(n, four)
+      k = If(c) <then_branch = g1 () => (int64[P] a) { a = Constant<value_ints=[5]>() },
+                 else_branch = g2 () => (int64[Q] b) { b = Constant<value_ints=[6]>() }>
+      zero = Constant<value_int=0>()  step = Constant<value_int=1>()  y = Range(zero, k, step) }"""
+    assert "If" in [lack.op for lack in tvm.unsupported(fix_shapes(model_of(text), {}))]

@@ -279,6 +279,7 @@ def test_a_local_function_is_judged_by_its_body(tmp_path: Path) -> None:
     [
         pytest.param(BRANCH, {}, "TVM cannot compile If .'y'.; leave out the target", id="unsupported"),
         pytest.param(CLASSIFIER, {}, r"'x' leaves sizes open: \[N, 3, 8, 8\]; .* --shape x=1,3,8,8", id="dynamic"),
+        pytest.param(CLASSIFIER, {"x": (0, 3, 8, 8)}, r"'x' is to be \[0, 3, 8, 8\], which holds nothing", id="empty"),
         pytest.param(CLASSIFIER, {"x": (1, 3, 9, 8)}, r"\[N, 3, 8, 8\] .* cannot be \[1, 3, 9, 8\]", id="other shape"),
         pytest.param(RESIDUAL, {"X": (1, 4, 6, 6)}, "no input 'X'", id="other name"),
         pytest.param(

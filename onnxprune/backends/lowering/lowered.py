@@ -10,7 +10,7 @@ import onnx
 from onnx.inliner import inline_selected_functions
 
 from onnxprune.backends import Lack
-from onnxprune.backends.lowering.overlooked import OVERLOOKED, shape
+from onnxprune.backends.lowering.overlooked import OVERLOOKED, FinalError, shape
 from onnxprune.backends.lowering.recurrent import recurrent
 from onnxprune.backends.lowering.resize import resize
 from onnxprune.backends.lowering.site import Site, known
@@ -47,20 +47,22 @@ class _Ruled:
 
     sites: Mapping[str, Site]
     reasons: Mapping[str, str]
+    final: bool  # one of them a definition does not help
 
 
 def lowered(proto: onnx.ModelProto, table: Collection[Operator]) -> Lowered:
     """A model with fixed shapes, of operators in the ``table`` as far as rules and definitions go."""
     lacking: list[onnx.NodeProto] = []
     for _ in range(ROUNDS):
-        proto = _written(proto, _ruled(proto, SHAPES))
+        with suppress(BackendError):  # of sizes that are known onnxruntime expects more than of others
+            proto = _written(proto, _ruled(proto, SHAPES))
         ruled = _ruled(proto, RULES)
         lacking = [node for node in all_nodes(proto.graph) if _lacks(node, ruled, table)]
-        if not lacking or (defined := _as_defined(proto, lacking)) is None:
+        if not lacking or ruled.final or (defined := _as_defined(proto, lacking)) is None:
             break
         proto = defined
     lacks = (Lack(n.op_type, n.name or _key(n), ruled.reasons.get(_key(n), "")) for n in lacking)
-    return Lowered(_written(proto, ruled), tuple(lacks))
+    return Lowered(proto if lacking else _written(proto, ruled), tuple(lacks))
 
 
 def _key(node: onnx.NodeProto) -> str:
@@ -96,6 +98,7 @@ def _ruled(proto: onnx.ModelProto, rules: Mapping[str, Rule]) -> _Ruled:
     facts = known(proto)
     sites: dict[str, Site] = {}
     reasons: dict[str, str] = {}
+    final = False
     for node in proto.graph.node:
         site = Site(node, facts)
         try:
@@ -104,10 +107,11 @@ def _ruled(proto: onnx.ModelProto, rules: Mapping[str, Rule]) -> _Ruled:
                 rules[node.op_type](site)
         except ValueError as error:
             reasons[_key(node)] = str(error)
+            final |= isinstance(error, FinalError)
         else:
             if site.nodes:
                 sites[_key(node)] = site
-    return _Ruled(sites, reasons)
+    return _Ruled(sites, reasons, final)
 
 
 def _check(site: Site) -> None:

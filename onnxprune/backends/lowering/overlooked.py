@@ -16,7 +16,11 @@ from onnx import helper
 from onnxprune.backends.lowering.site import Site
 from onnxprune.node import Array
 
-__all__ = ["OVERLOOKED"]
+__all__ = ["OVERLOOKED", "FinalError"]
+
+
+class FinalError(ValueError):
+    """To write the operator out as ONNX defines it would be no better."""
 
 
 def _constant(site: Site, index: int) -> Array | None:
@@ -68,6 +72,14 @@ def arg_extreme(site: Site) -> None:
     site.write(0, site.emit("Min", found, site.constant(last)))
 
 
+def attention(site: Site) -> None:
+    """Scores that are masked: onnxruntime shows the lowest number for ONNX's -inf."""
+    mask = site.input(3)
+    masked = site.attribute("is_causal", 0) or site.input(6) or (mask and site.dtype(mask).kind == "b")
+    if site.output(3) and masked and site.attribute("qk_matmul_output_mode", 0) in (1, 2):
+        raise FinalError("runtimes do not agree on its masked scores")
+
+
 def batch_normalization(site: Site) -> None:
     """The running variance of training is another one."""
     if site.attribute("training_mode", 0):
@@ -96,6 +108,14 @@ def hyperbolic(site: Site) -> None:
     x, less = site.input(0), site.constant(np.log(2), site.dtype(site.input(0)))
     cosh = site.emit("Add", *(site.emit("Exp", site.emit("Sub", side, less)) for side in (x, site.emit("Neg", x))))
     site.write(0, site.emit("Mul", site.emit("Tanh", x), cosh) if site.node.op_type == "Sinh" else cosh)
+
+
+def counted(site: Site) -> None:
+    """So many numbers as are known before: ONNX defines it as a loop."""
+    try:
+        known_at(0, 1, 2)(site)
+    except ValueError as error:
+        raise FinalError(str(error)) from error
 
 
 def dropout(site: Site) -> None:
@@ -221,18 +241,13 @@ def shape(site: Site) -> None:
 
 def split(site: Site) -> None:
     """Where no sizes are given, all pieces are to be equal but the last."""
-    sizes = _constant(site, 1)
-    size = site.shape(site.input(0))[site.attribute("axis", 0)]
-    count = len(site.node.output)
+    sizes, axis = _constant(site, 1), site.attribute("axis", 0)
+    size, count = site.shape(site.input(0))[axis], len(site.node.output)
     if sizes is None and size % count:
-        each = -(-size // count)
-        sizes = np.diff(np.minimum(np.arange(count + 1) * each, size))
+        sizes = np.diff(np.minimum(np.arange(count + 1) * -(-size // count), size))
         pieces = [site.known.fresh(name) for name in site.node.output]
-        site.nodes.append(
-            helper.make_node(
-                "Split", [site.input(0), site.constant(sizes)], pieces, pieces[0], axis=site.attribute("axis", 0)
-            )
-        )
+        inputs = [site.input(0), site.constant(sizes)]
+        site.nodes.append(helper.make_node("Split", inputs, pieces, pieces[0], axis=axis))
         for k, piece in enumerate(pieces):
             site.write(k, piece)
 
@@ -252,6 +267,7 @@ def tile(site: Site) -> None:
 OVERLOOKED: Mapping[str, Callable[[Site], Any]] = {
     "ArgMax": arg_extreme,
     "ArgMin": arg_extreme,
+    "Attention": attention,
     "BatchNormalization": batch_normalization,
     "ConstantOfShape": known_at(0),
     "ConvTranspose": conv_transpose,
@@ -267,6 +283,7 @@ OVERLOOKED: Mapping[str, Callable[[Site], Any]] = {
     "Pow": power,
     "QuantizeLinear": without("block_size", "it quantises in blocks"),
     "RMSNormalization": root_mean_square,
+    "Range": counted,
     "ReduceMax": extreme,
     "ReduceMean": mean,
     "ReduceMin": extreme,
