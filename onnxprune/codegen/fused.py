@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tvm.ir import TensorLoad
-from tvm.s_tir import SBlock, SBlockRealize
-from tvm.tirx import Buffer, BufferLoad, BufferStore, Expr, For, PrimFunc, SeqStmt, Stmt, Var
+from tvm.s_tir import SBlock
+from tvm.tirx import Buffer, BufferLoad, Expr, PrimFunc, Stmt
 
 from onnxprune.codegen.expressions import UnreadableError, loads, rebuilt
 from onnxprune.codegen.kernels import ATTRIBUTE, Kernel
 from onnxprune.codegen.loops import stored
 from onnxprune.codegen.polynomials import bound_to
+from onnxprune.codegen.stages import Stage, blocks_of, stage_of
 
-__all__ = ["Fused", "Stage", "kernel_of"]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One block that computes each element of a buffer from the same position of others."""
-
-    buffer: Buffer
-    axes: tuple[Var, ...]
-    value: Expr
+__all__ = ["Fused", "kernel_of"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +39,7 @@ class Fused:
         inputs = tuple(
             dict.fromkeys(load.source for load in loads(written.value) if not load.source.same_as(written.buffer))
         )
-        return cls(func, kernel, inputs, written.buffer, tuple(_stage(block) for block in rest))
+        return cls(func, kernel, inputs, written.buffer, tuple(_map(block) for block in rest))
 
     @property
     def output(self) -> Buffer:
@@ -72,7 +64,7 @@ class Fused:
             return known[each.source]
 
         stage, *rest = stages
-        value = rebuilt(stage.value, dict(zip(stage.axes, indices, strict=True)), read)
+        value = rebuilt(stage.value, dict(zip((axis.var for axis in stage.axes), indices, strict=True)), read)
         return bound_to(value, lambda v: self._after(rest, {**known, stage.buffer: v}, indices))
 
 
@@ -81,28 +73,8 @@ def kernel_of(func: PrimFunc) -> bool:
     return any(ATTRIBUTE in block.annotations for block in blocks_of(func))
 
 
-def blocks_of(func: PrimFunc) -> list[SBlock]:
-    """The blocks of a function in the order of their execution."""
-    body = func.body
-    return list(_blocks(body.block.body)) if isinstance(body, SBlockRealize) else []
-
-
-def _blocks(statement: Stmt) -> Iterator[SBlock]:
-    match statement:
-        case SeqStmt():
-            for each in statement.seq:
-                yield from _blocks(each)
-        case For():
-            yield from _blocks(statement.body)
-        case SBlockRealize():
-            yield statement.block
-
-
-def _stage(block: SBlock) -> Stage:
-    axes = tuple(axis.var for axis in block.iter_vars)
-    store = block.body
-    if not isinstance(store, BufferStore) or block.init is not None:
+def _map(block: SBlock) -> Stage:
+    stage = stage_of(block)
+    if stage.reduced:
         raise UnreadableError("a stage that reduces")
-    if len(store.indices) != len(axes) or not all(i.same_as(v) for i, v in zip(store.indices, axes, strict=True)):
-        raise UnreadableError("a stage that writes elsewhere than at its own position")
-    return Stage(store.buffer, axes, store.value)
+    return stage

@@ -20,12 +20,16 @@ from tvm.tirx import (
     SeqStmt,
     Stmt,
     Var,
+    decl_buffer,
 )
 from tvm.tirx import const as constant
 
 from onnxprune.codegen.expressions import rebuilt, straight
 
-__all__ = ["Index", "broadcast", "i32", "load", "loop", "parallel", "register", "sequence", "store", "stored", "vector"]
+__all__ = [
+    *("Index", "allocated", "broadcast", "i32", "load", "loop", "parallel", "register", "sequence", "span", "store"),
+    *("stored", "vector"),
+]
 
 Index: TypeAlias = "int | Expr"
 
@@ -95,8 +99,6 @@ def stored(buffer: Buffer, value: Expr, *indices: Index) -> Stmt:
 
 def register(name: str, lanes: int, dtype: str = "float32") -> Buffer:
     """A buffer that LLVM keeps in a vector register."""
-    from tvm.tirx import decl_buffer
-
     return decl_buffer((lanes,), dtype, name, scope="global")
 
 

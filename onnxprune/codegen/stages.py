@@ -5,21 +5,20 @@ A stage that is read once for each of its elements, or costs next to nothing, be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
 from tvm import tirx
 from tvm.ir import Call, TensorLoad
-from tvm.s_tir import SBlock
-from tvm.tirx import Buffer, BufferStore, Expr, IterVar, PrimFunc, Var
+from tvm.s_tir import SBlock, SBlockRealize
+from tvm.tirx import Buffer, BufferStore, Expr, For, IterVar, PrimFunc, SeqStmt, Stmt, Var
 from tvm_ffi import structural_equal
 
 from onnxprune.codegen.expressions import UnreadableError, choice_of, loads, parts, rebuilt
-from onnxprune.codegen.fused import blocks_of
 from onnxprune.codegen.polynomials import bound_to
 
-__all__ = ["Axis", "Stage", "stages_of"]
+__all__ = ["Axis", "Stage", "blocks_of", "stage_of", "stages_of"]
 
 CHEAP = 12  # operations for each element that may be done again rather than stored
 COSTLY = 10  # operations that a division or a function is worth
@@ -63,7 +62,7 @@ class Stage:
 
 def stages_of(func: PrimFunc) -> list[Stage]:
     """The stages of a function, inlined; raises UnreadableError where a block is something else."""
-    stages = [_stage(block) for block in blocks_of(func)]
+    stages = [stage_of(block) for block in blocks_of(func)]
     if not stages:
         raise UnreadableError("nothing to compute")
     given = set(func.params)
@@ -72,7 +71,25 @@ def stages_of(func: PrimFunc) -> list[Stage]:
     return stages
 
 
-def _stage(block: SBlock) -> Stage:
+def blocks_of(func: PrimFunc) -> list[SBlock]:
+    """The blocks of a function in the order of their execution."""
+    body = func.body
+    return list(_blocks(body.block.body)) if isinstance(body, SBlockRealize) else []
+
+
+def _blocks(statement: Stmt) -> Iterator[SBlock]:
+    match statement:
+        case SeqStmt():
+            for each in statement.seq:
+                yield from _blocks(each)
+        case For():
+            yield from _blocks(statement.body)
+        case SBlockRealize():
+            yield statement.block
+
+
+def stage_of(block: SBlock) -> Stage:
+    """One block as a stage; raises UnreadableError where it does more than compute its own elements."""
     store = block.body
     if not isinstance(store, BufferStore):
         raise UnreadableError("a block that does more than store an element")
