@@ -211,6 +211,8 @@ def prelu(graph: Importer, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
 def two(graph: Importer, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     """A function of two elements at the same position."""
     operator = attrs["tvm_custom"]["operator"]
+    if operator in ("Max", "Min") and len(inputs) == 2:  # of a number and NaN they give the second
+        inputs = sorted(inputs, key=lambda each: graph.constant(each) is None)
     return binary(graph, inputs, operator.lower(), TWO[operator])
 
 
