@@ -35,6 +35,7 @@ def asked(**other: object) -> Namespace:
         "quick": True,
         "resume": None,
         "by_layer": False,
+        "page": None,
     }
     return Namespace(**{**given, **other})
 
@@ -43,13 +44,14 @@ def test_a_network_is_compiled_checked_and_timed_beside_onnxruntime(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(codegen, "FOLDER", tmp_path)
-    [row] = codegen.main(asked(resume=tmp_path / "rows"))
+    [row] = codegen.main(asked(resume=tmp_path / "rows", page=tmp_path / "speed.md"))
     assert (row["network"], row["form"], row["threads"]) == ("digits_cnn", "as it is", 1)
     assert 0 < row["error"] < 1e-4
     assert row["ours ms"] > 0 < row["onnxruntime ms"]
     assert row["ratio"] > 0
     assert row["memory MB"] > 0 < row["compile s"]
     assert row["CPU s"] > 0
+    assert f"| digits_cnn | 0.5 | {row['ours ms']:.4g} |" in (tmp_path / "speed.md").read_text(encoding="utf-8")
     monkeypatch.setattr(codegen, "built", None)
     assert list(codegen.main(asked(resume=tmp_path / "rows"))) == [row]
 
