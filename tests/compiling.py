@@ -15,8 +15,8 @@ from tvm.runtime import cpu, tensor
 from tvm.s_tir import SBlockRealize
 
 from onnxprune.backends import load_target
+from onnxprune.backends.processors import tvm_target
 from onnxprune.backends.static import fix_shapes
-from onnxprune.backends.tvm import _tvm_target
 from onnxprune.codegen.cpu import Cpu
 from onnxprune.codegen.importer import imported
 from onnxprune.codegen.pipeline import compiled, lowered
@@ -54,7 +54,7 @@ class Small:
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """What the compiled model computes."""
-        executable = compiled(self._imported(), _tvm_target(HOST), self.cpu)
+        executable = compiled(self._imported(), tvm_target(HOST), self.cpu)
         result = relax.VirtualMachine(executable, cpu())["main"](*map(tensor, feeds.values()))
         return [each.numpy() for each in ([result] if hasattr(result, "numpy") else result)]
 
@@ -65,7 +65,7 @@ class Small:
 
     def functions(self) -> dict[str, tirx.PrimFunc]:
         """Its loops, by name."""
-        with _tvm_target(HOST):
+        with tvm_target(HOST):
             module = lowered(self._imported(), self.cpu)
         return {name.name_hint: func for name, func in module.functions_items() if isinstance(func, tirx.PrimFunc)}
 

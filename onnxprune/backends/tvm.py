@@ -25,8 +25,7 @@ from onnxprune.backends.difference import difference
 from onnxprune.backends.link import find_linker, link_shared
 from onnxprune.backends.lowering import Lowered, Operator, lowered
 from onnxprune.backends.pages import give_back
-from onnxprune.backends.processors import check_processor, lacking
-from onnxprune.backends.processors import tvm_target as _tvm_target
+from onnxprune.backends.processors import check_processor, lacking, tvm_target
 from onnxprune.backends.static import fix_shapes
 from onnxprune.backends.targets import Target, load_target
 from onnxprune.codegen.cpu import Cpu
@@ -193,7 +192,7 @@ def _compile(module: IRModule, target: Target) -> Executable:
     from onnxprune.codegen.pipeline import compiled
 
     try:
-        return compiled(module, _tvm_target(target), Cpu.of(target))
+        return compiled(module, tvm_target(target), Cpu.of(target))
     except Exception as error:
         raise _failure(f"TVM cannot compile the model for target '{target.name}'", error) from error
 

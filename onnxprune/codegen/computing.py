@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from tvm import te, tirx
 from tvm.te import Tensor
@@ -11,6 +11,8 @@ from tvm.te import Tensor
 from onnxprune.codegen.kernels import ATTRIBUTE, Kernel
 
 __all__ = ["LOWEST", "computed"]
+
+Indices: TypeAlias = tuple[Any, ...]
 
 LOWEST = float("-inf")  # the start of a maximum
 
@@ -59,7 +61,7 @@ def _product(kernel: Kernel, x: Tensor, w: Tensor) -> Callable[..., Any]:
     def value(n: Any, o: Any, i: Any, j: Any, lane: Any) -> Any:
         first = (o // per_group) * (kernel.channels // block) if kernel.groups > 1 else 0
         inner = (c % block,) if kernel.source == "blocked" else ()
-        element = _inside(kernel, x, (n, first + c // block), i, j, kh, kw, inner, 0.0)
+        element = _inside(kernel, x, (n, first + c // block), (i, j), (kh, kw), inner)
         return te.sum(element * w[o, at, lane], axis=[c, kh, kw])
 
     return value
@@ -69,7 +71,7 @@ def _depthwise(kernel: Kernel, x: Tensor, w: Tensor) -> Callable[..., Any]:
     kh, kw = _axes(kernel)
 
     def value(n: Any, o: Any, i: Any, j: Any, lane: Any) -> Any:
-        element = _inside(kernel, x, (n, o), i, j, kh, kw, (lane,), 0.0)
+        element = _inside(kernel, x, (n, o), (i, j), (kh, kw), (lane,))
         return te.sum(element * w[o, kh * kernel.window.kernel[1] + kw, lane], axis=[kh, kw])
 
     return value
@@ -78,13 +80,12 @@ def _depthwise(kernel: Kernel, x: Tensor, w: Tensor) -> Callable[..., Any]:
 def _pooled(kernel: Kernel, x: Tensor) -> Callable[..., Any]:
     """A maximum, a sum, or a mean: the sum of shares, which the loop nest makes of the whole."""
     kh, kw = _axes(kernel)
-    most = kernel.kind == "max"
 
     def value(n: Any, o: Any, i: Any, j: Any, lane: Any) -> Any:
-        element = _inside(kernel, x, (n, o), i, j, kh, kw, (lane,), LOWEST if most else 0.0)
+        element = _inside(kernel, x, (n, o), (i, j), (kh, kw), (lane,))
         if kernel.kind == "mean":
             element = element / _count(kernel, i, j).astype("float32")
-        return (te.max if most else te.sum)(element, axis=[kh, kw])
+        return (te.max if kernel.kind == "max" else te.sum)(element, axis=[kh, kw])
 
     return value
 
@@ -101,23 +102,12 @@ def _count(kernel: Kernel, i: Any, j: Any) -> Any:
     return high * wide
 
 
-def _inside(
-    kernel: Kernel,
-    x: Tensor,
-    before: tuple[Any, ...],
-    i: Any,
-    j: Any,
-    kh: Any,
-    kw: Any,
-    inner: tuple[Any, ...],
-    out: float,
-) -> Any:
-    """The element under a tap of the window, ``out`` beyond the edge."""
+def _inside(kernel: Kernel, x: Tensor, before: Indices, position: Indices, tap: Indices, inner: Indices = ()) -> Any:
+    """The element under a tap of the window, and beyond the edge what changes no sum or maximum."""
     window = kernel.window
-    row = i * window.stride[0] + kh * window.dilation[0] - window.pads[0]
-    column = j * window.stride[1] + kw * window.dilation[1] - window.pads[1]
-    element = x[(*before, row, column, *inner)]
+    at = [position[k] * window.stride[k] + tap[k] * window.dilation[k] - window.pads[k] for k in (0, 1)]
+    element = x[(*before, *at, *inner)]
     if not any(window.pads):
         return element
-    inside = tirx.all(row >= 0, row < window.source[0], column >= 0, column < window.source[1])
-    return tirx.if_then_else(inside, element, tirx.const(out, "float32"))
+    inside = tirx.all(*(condition for k in (0, 1) for condition in (at[k] >= 0, at[k] < window.source[k])))
+    return tirx.if_then_else(inside, element, tirx.const(LOWEST if kernel.kind == "max" else 0.0, "float32"))

@@ -22,7 +22,7 @@ from onnxprune.codegen.places import Loop
 from onnxprune.codegen.regions import Region, regions
 from onnxprune.codegen.stages import Axis, Stage, stages_of
 
-__all__ = ["in_rows"]
+__all__ = ["SERIAL", "in_rows"]
 
 
 def in_rows(func: PrimFunc, cpu: Cpu) -> PrimFunc:

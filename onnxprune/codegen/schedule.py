@@ -11,11 +11,10 @@ from tvm.tirx import IterVar
 
 from onnxprune.codegen.cpu import Cpu
 from onnxprune.codegen.expressions import UnreadableError
-from onnxprune.codegen.rows import in_rows
+from onnxprune.codegen.rows import SERIAL, in_rows
 
 __all__ = ["scheduled"]
 
-SERIAL = 16_384  # elements that are not worth waking a thread for
 ROOT = "root"
 
 
