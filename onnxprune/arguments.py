@@ -51,10 +51,10 @@ sensitivity:
 exit codes:
   0    done
   1    done and written, but a goal was missed: a budget, or --max-drop
-  2    a wrong option, recipe, budget or data file
+  2    a wrong option, recipe, budget or data file; an output that cannot be written
   3    a model that cannot be read, is invalid or not supported
   4    a pass failed
-  5    a backend is missing or failed
+  5    a backend is missing or failed; with --target, an output that cannot be written
   70   a bug in onnxprune
   130  interrupted
   On 2 and above nothing is written to DIR, and what is there stays as it is.

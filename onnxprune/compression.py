@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from onnxprune.axes.silencing import removed
 from onnxprune.backends import Artifact, Target, load_target
 from onnxprune.backends.folder import names
 from onnxprune.deploy import deploy, refuse_targets, refuse_unsupported
-from onnxprune.errors import UsageError
+from onnxprune.errors import BackendError, PlaceError, UsageError
 from onnxprune.evaluate import Accuracy, Evaluator
 from onnxprune.executor import executor
 from onnxprune.job import Given, Job
@@ -60,13 +61,13 @@ class Result:
     def save(self, folder: str | Path) -> Result:
         """Write model, prune spec, report and a library for each target into a folder, whole or not at all.
 
-        Returns this result with a report that tells of the files too; raises UsageError when the folder cannot be
-        written, BackendError when a target cannot be built.
+        Returns this result with a report that tells of the files too; raises BackendError when a target cannot be
+        built, PlaceError when the folder cannot be written (BackendError, too, where there are targets).
         """
         folder = Path(folder)
         spare([self.report.input.path, *self.context.original.files], [folder / MODEL, data_file(folder / MODEL)])
         stale = orphan(folder / MODEL)
-        with staged(folder, [stale.name] if stale is not None else []) as stage:
+        with _delivered(self.targets), staged(folder, [stale.name] if stale is not None else []) as stage:
             self.model.save(stage / MODEL)
             (stage / SPEC).write_bytes(_json(removed(self.model)))
             with self.context.progress.task("targets", len(self.targets)) as step:
@@ -84,8 +85,9 @@ class Result:
 
         Raises BackendError when that cannot be done.
         """
-        with staged(Path(folder)) as stage:
-            return self._build(load_target(target), stage, Path(folder))
+        wanted = load_target(target)
+        with _delivered([wanted]), staged(Path(folder)) as stage:
+            return self._build(wanted, stage, Path(folder))
 
     def _build(self, target: Target, stage: Path, folder: Path) -> Artifact:
         place = Path(target.name, LIBRARY)
@@ -193,10 +195,20 @@ def _check_places(job: Job, manager: PassManager, read: Collection[object], outp
     check_depfile(job, read, output)
     if output is not None:
         built = [f"{target.name}/{name}" for target in job.targets for name in (LIBRARY, *names())]
-        _check_folder(Path(output), [MODEL, data_file(Path(MODEL)).name, SPEC, REPORT, *built], read)
+        with _delivered(job.targets):
+            _check_folder(Path(output), [MODEL, data_file(Path(MODEL)).name, SPEC, REPORT, *built], read)
     if job.save_after is not None:
         files = [each for name in manager.files() for each in (name, data_file(Path(name)).name)]
         _check_folder(job.save_after, files, read)
+
+
+@contextmanager
+def _delivered(targets: Sequence[Target]) -> Iterator[None]:
+    """Compiled code that cannot be put where it is to go is a backend's failure."""
+    try:
+        yield
+    except PlaceError as error:
+        raise BackendError(str(error)) if targets else error from error.__cause__
 
 
 def _check_folder(folder: Path, files: list[str], read: Collection[object]) -> None:

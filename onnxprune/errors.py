@@ -2,6 +2,7 @@
 
     OnnxPruneError
     ├── UsageError             2  a wrong option, recipe, budget or calibration file
+    │   └── PlaceError         2  a place that cannot be written; 5 where compiled code was to go there
     ├── ModelError             3  a model that cannot be read, is invalid or not supported
     ├── PassError              4  a pass failed
     │   └── PassContractError  4  a pass said "unchanged" or "preserved" and it was not so
@@ -22,6 +23,7 @@ __all__ = [
     "OnnxPruneError",
     "PassContractError",
     "PassError",
+    "PlaceError",
     "UsageError",
     "first_line",
     "unknown",
@@ -41,6 +43,10 @@ class UsageError(OnnxPruneError):
     """An option, recipe, budget or data file that does not make sense."""
 
     exit_code = 2
+
+
+class PlaceError(UsageError):
+    """A file or folder that cannot be written."""
 
 
 class ModelError(OnnxPruneError):

@@ -11,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from onnxprune.drafts import PREFIX, alone, draft
-from onnxprune.errors import UsageError
+from onnxprune.errors import PlaceError, UsageError
 from onnxprune.journal import files_in, replace_all, within
 
 __all__ = ["check_file", "check_folder", "scratch", "spare", "staged", "write_atomically"]
@@ -48,7 +48,7 @@ def staged(folder: Path, stale: Iterable[str] = ()) -> Iterator[Path]:
     """A temporary folder on the same file system: what was put there moves into ``folder`` at the end, or not at all.
 
     Files that are ``stale`` (relative paths) go at the same time, unless there are new ones. The temporary folder goes
-    away in either case, and so does ``folder`` where it was not there. Raises UsageError when that cannot be written.
+    away in either case, and so does ``folder`` where it was not there. Raises PlaceError when that cannot be written.
     """
     with _writing(folder), _standing(folder), draft(folder) as place:
         stage = place / "new"
@@ -61,7 +61,7 @@ def staged(folder: Path, stale: Iterable[str] = ()) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Write a file into a folder that is there, whole or not at all; raises UsageError when that cannot be done."""
+    """Write a file into a folder that is there, whole or not at all; raises PlaceError when that cannot be done."""
     with _writing(path), draft(path.parent) as place:
         whole = place / path.name
         with whole.open("wb") as stream:
@@ -73,7 +73,7 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A temporary folder for large files; raises UsageError when it cannot be written."""
+    """A temporary folder for large files; raises PlaceError when it cannot be written."""
     folder = Path(tempfile.gettempdir())
     with _writing(folder, "set TMPDIR to another folder"), draft(folder) as place:
         yield place
@@ -85,7 +85,7 @@ def _writing(place: Path, way_out: str = "name another folder") -> Iterator[None
         yield
     except OSError as error:
         room = "make room, or " if error.errno in FULL else ""
-        raise UsageError(f"cannot write to '{_lasting(place)}': {error.strerror or error}; {room}{way_out}") from error
+        raise PlaceError(f"cannot write to '{_lasting(place)}': {error.strerror or error}; {room}{way_out}") from error
 
 
 @contextmanager

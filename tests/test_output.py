@@ -11,7 +11,7 @@ from oracle import net
 from toys import NET, Scale, compress, tree, write_net
 
 from onnxprune import compression, output
-from onnxprune.errors import UsageError
+from onnxprune.errors import BackendError, UsageError
 
 
 def write(folder: Path, *names: str) -> None:
@@ -28,10 +28,21 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(folder: str, tmp_pat
     assert sorted(tree(tmp_path)) == ["file"]
 
 
+def test_a_folder_that_cannot_be_written_is_the_backends_failure_where_it_was_to_build(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    for call in (
+        lambda: compress("no.onnx", [Scale()], output=tmp_path / "out", targets=["host"]),
+        lambda: compress(write_net(tmp_path), [], targets=["host"]).save(tmp_path / "out"),
+        lambda: compress(write_net(tmp_path), []).build("host", tmp_path / "out"),
+    ):
+        with pytest.raises(BackendError, match=r"cannot write to '.*out'"):
+            call()
+
+
 @pytest.mark.parametrize("place", ["model.onnx", "host/model.so"])
 def test_a_folder_in_the_place_of_a_file_is_refused_at_once(place: str, tmp_path: Path) -> None:
     (tmp_path / place).mkdir(parents=True)
-    with pytest.raises(UsageError, match=f"'.*{place}' is a folder"):
+    with pytest.raises(BackendError, match=f"'.*{place}' is a folder"):
         compress("no.onnx", [Scale()], output=tmp_path, targets=["host"])
 
 
