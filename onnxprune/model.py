@@ -14,7 +14,8 @@ import onnx
 from onnxprune.counted import shape_of
 from onnxprune.errors import ModelError
 from onnxprune.external import is_external
-from onnxprune.node import Array, Node, Tensor
+from onnxprune.lift import lifted
+from onnxprune.node import Array, Axis, Node, Tensor
 from onnxprune.normal import normalise
 from onnxprune.proto import infer, outline, read, write
 from onnxprune.provenance import Provenance
@@ -323,6 +324,23 @@ class Model:
     def skip(self, where: str, why: str, reason: Reason | None = None) -> None:
         """Record that a place was left as it is, and why, in words and perhaps as data; it lands in the report."""
         self.skipped[where, why] = reason
+
+    def lift(self, opset: int) -> None:
+        """Express the graph in ``opset``, unless its own is newer; raises ModelError naming a node that cannot be."""
+        if self.opset >= opset:
+            return
+        proto = normalise(lifted(self._export(), opset))
+        held = {
+            t.name: Weight(t, self._constants[t.name].file if t.name in self._constants else None)
+            for t in proto.graph.initializer
+        }
+        for name in held.keys() - self._constants.keys():
+            for dim in range(len(held[name].proto.dims)):
+                self.provenance.record(Axis(name, dim), ())
+        self._constants, self._wiring = held, Wiring(proto)
+        self._born |= held.keys() | self._wiring.tensors()
+        self._envelope = _envelope(proto)
+        self._touch()
 
     # -- inside ----------------------------------------------------------------------------------------------------
 

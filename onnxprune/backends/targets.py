@@ -11,13 +11,14 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from onnxprune import plugins
 from onnxprune.errors import BackendError, UsageError, unknown
 from onnxprune.options import read
+from onnxprune.quantization.profiles import PROFILES
 
-__all__ = ["GROUP", "Target", "load_target", "target_files", "target_names"]
+__all__ = ["GROUP", "Target", "load_target", "target_files", "target_names", "this_profile"]
 
 GROUP = "onnxprune.targets"
 FILE = "targets.toml"
@@ -34,6 +35,7 @@ class Target:
     vector_bits: int = 128
     cores: int = 1
     align: int = 4
+    int8: Annotated[str, tuple(PROFILES)] = "u8s8"
     linker: str | None = None
 
     def __post_init__(self) -> None:
@@ -107,12 +109,30 @@ def _parsed(home: str, file: Traversable) -> dict[str, Mapping[str, Any]]:
 def _this_machine() -> dict[str, Any]:
     bits = _vector_bits()
     cores = len(os.sched_getaffinity(0))
-    return {"triple": f"{platform.machine()}-linux-gnu", "vector_bits": bits, "cores": cores, "align": bits // 32}
+    return {
+        "triple": f"{platform.machine()}-linux-gnu",
+        "vector_bits": bits,
+        "cores": cores,
+        "align": bits // 32,
+        "int8": this_profile(),
+    }
+
+
+def this_profile() -> str:
+    """The name of the integers that suit this machine (``PROFILES``)."""
+    if platform.machine() in ("aarch64", "arm64"):
+        return "s8s8"
+    return "u8s8" if _words() & {"avx512_vnni", "avx_vnni"} else "u8s7"
 
 
 def _vector_bits() -> int:
-    try:
-        words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-    except OSError:
-        return 128
+    words = _words()
     return 512 if "avx512f" in words else 256 if "avx2" in words else 128
+
+
+def _words() -> set[str]:
+    """What Linux says of the processor, the names of its features among them."""
+    try:
+        return set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        return set()

@@ -1,0 +1,38 @@
+"""Weights as whole numbers: the grid of every channel, and to which of two neighbours each weight goes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnxprune.axes.linear import Linear, bias_of
+from onnxprune.node import Array
+from onnxprune.quantization.grids import Format, Grid, weight_grid
+from onnxprune.quantization.inserting import Codes
+
+__all__ = ["REACH", "nearest"]
+
+REACH = 2.0**30  # steps that an int32 bias may be away from 0
+
+
+def nearest(view: Linear, format: Format, *, per_channel: bool, step: float | None = None) -> Codes:
+    """Every weight to the nearest number, on grids that reach the largest magnitude.
+
+    ``step`` is that of the input's grid, if it has one: the bias is to be within reach of an int32 on the products.
+    """
+    weight = np.asarray(view.weight.value(), np.float64)
+    grid = grid_of(view, weight, format, per_channel, step)
+    return Codes(grid.quantized(weight.astype(np.float32)), grid)
+
+
+def grid_of(view: Linear, weight: Array, format: Format, per_channel: bool, step: float | None) -> Grid:
+    """One scale per channel that the layer makes, or one in all."""
+    axis = view.rows if per_channel and (view.node.op == "Conv" or weight.ndim == 2) else None
+    other = tuple(dim for dim in range(weight.ndim) if dim != axis)
+    limits = np.abs(weight).max(axis=other)
+    least: Array | float = 0.0
+    bias = bias_of(view)
+    if step is not None and bias is not None:
+        reach = np.abs(bias) / (step * REACH) * format.high
+        least = reach if axis is not None else reach.max(initial=0)
+    limits = np.where(limits > 0, limits, limits.max(initial=0))  # a channel of zeros has its bias on a usual grid
+    return weight_grid(np.maximum(limits, least), format, axis)

@@ -1,0 +1,57 @@
+"""Compute on integers: 8-bit weights and activations, on grids found from unlabelled data.
+
+Layers, and what lies between them, read and make whole numbers; QuantizeLinear and DequantizeLinear say so, and
+onnxruntime turns what stands between two of them into an integer kernel (``placement``). The grid of an activation
+comes from its histogram (``ranges``), that of a weight from the channel's largest magnitude, zero point 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from onnxprune.backends.targets import this_profile
+from onnxprune.model import Model
+from onnxprune.options import option
+from onnxprune.overrides import matched, readable
+from onnxprune.passes import Analysis, Changed, Context, Outcome, Unchanged
+from onnxprune.quantization.network import OPSET, Scheme, quantized
+from onnxprune.quantization.profiles import PROFILES, Profile
+from onnxprune.quantization.ranges import RULES
+
+__all__ = ["Quantize"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantize:
+    """Compute on 8-bit integers, with grids found from calibration data."""
+
+    name: ClassVar[str] = "quantize"
+    preserves: ClassVar[tuple[type[Analysis[Any]], ...]] = ()
+    requires: ClassVar[tuple[str, ...]] = ("calibration",)
+
+    calibration: Annotated[str, tuple(RULES)] = option("mse", "how the range of an activation is found")
+    weights: Literal["channel", "tensor"] = option("channel", "weights have a scale per channel, or one per tensor")
+    profile: Annotated[str, ("auto", *PROFILES)] = option("auto", "the integers; auto: the target's, or this machine's")
+    keep: tuple[str, ...] = option((), "a regular expression; nodes whose whole name it matches stay in float")
+
+    def __post_init__(self) -> None:
+        readable("keep", self.keep)
+
+    def run(self, model: Model, ctx: Context) -> Outcome:
+        """Find the grids, and put the pairs in."""
+        excluded = frozenset(node.name for pattern in self.keep for node in matched("keep", pattern, model))
+        work, before = model.copy(), model.opset
+        work.lift(OPSET)
+        result = quantized(work, ctx, Scheme(self._profile(ctx), self.calibration, self.weights == "channel", excluded))
+        for name, why in result.placement.floats.items():
+            model.skip(name, f"stays in float: {why}")
+        if not result.placement.nodes:
+            return Unchanged("there is nothing to quantize")
+        model.become(result.model)
+        lifted = f"; opset {before} → {OPSET}" if before < OPSET else ""
+        return Changed(f"quantized {len(result.weights)} layers{lifted}")
+
+    def _profile(self, ctx: Context) -> Profile:
+        name = self.profile if self.profile != "auto" else ctx.target.int8 if ctx.target is not None else this_profile()
+        return PROFILES[name]
