@@ -44,11 +44,12 @@ class Quantize:
         work, before = model.copy(), model.opset
         work.lift(OPSET)
         result = quantized(work, ctx, Scheme(self._profile(ctx), self.calibration, self.weights == "channel", excluded))
+        if result.placement.nodes:
+            model.become(result.model)
         for name, why in result.placement.floats.items():
             model.skip(name, f"stays in float: {why}")
         if not result.placement.nodes:
             return Unchanged("there is nothing to quantize")
-        model.become(result.model)
         lifted = f"; opset {before} → {OPSET}" if before < OPSET else ""
         return Changed(f"quantized {len(result.weights)} layers{lifted}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ TINY = float(np.finfo(np.float32).tiny)
 class Format:
     """Whole numbers from ``low`` to ``high``, kept as ``dtype``, with the zero point where it is best or ``centred``.
 
-    A centred zero point is 0, or the least number where there is nothing below zero.
+    A centred zero point is 0, or the least number where there is nothing below zero, or anywhere if a clip wants that.
     """
 
     dtype: str
@@ -66,7 +67,7 @@ def activation_grid(low: float, high: float, format: Format, limits: tuple[float
     """
     low, high = max(min(low, 0.0), limits[0]), min(max(high, 0.0), limits[1])
     steps = format.high - format.low
-    if not format.centred:
+    if not format.centred or -math.inf < limits[0] < 0:
         scale = (high - low) / steps
         zero = format.low - low / scale if scale > 0 else format.low
     elif low >= 0:
@@ -76,16 +77,19 @@ def activation_grid(low: float, high: float, format: Format, limits: tuple[float
     if not TINY <= scale < math.inf:
         scale, zero = 1.0, format.low if low >= 0 else zero
     at = int(np.clip(np.rint(zero), format.low, format.high))
-    for end, steps in ((limits[0], format.low - at), (limits[1], format.high - at)):
-        if steps:
-            scale = min(scale, end / steps)
-    return Grid(format, np.asarray(_not_above(scale)), np.asarray(at, format.dtype))
+    ends = [(end, steps) for end, steps in ((limits[0], format.low - at), (limits[1], format.high - at)) if steps]
+    return Grid(format, np.asarray(_within(scale, ends)), np.asarray(at, format.dtype))
 
 
-def _not_above(scale: float) -> np.float32:
-    """The float32 below, where the nearest is above, and its products with whole numbers would be too."""
-    nearest = np.float32(scale)
-    return np.nextafter(nearest, np.float32(0)) if nearest > scale else nearest
+def _within(scale: float, ends: Iterable[tuple[float, int]]) -> np.float32:
+    """The largest scale up to this one that times so many steps, in float32, is not beyond any end."""
+    found = np.float32(scale)
+    for end, steps in ends:
+        if abs(found * np.float32(steps)) > abs(end):
+            found = np.float32(end / steps)
+        while abs(found * np.float32(steps)) > abs(end):
+            found = np.nextafter(found, np.float32(0))
+    return found
 
 
 def weight_grid(limits: Array, format: Format, axis: int | None = None) -> Grid:

@@ -78,8 +78,8 @@ def obstacle(model: Model, node: Node) -> str | None:
         return None if both else "its weight is computed at run time"
     if not view.plain:
         return f"its weight '{view.weight.name}' is no constant that is multiplied from the right"
-    if node.op == "Gemm" and (node.attrs.get("transA", 0) or node.attrs.get("alpha", 1.0) != 1):
-        return "there is no integer kernel for transA or an alpha that is not 1"
+    if node.op == "Gemm" and node.attrs.get("alpha", 1.0) != 1:
+        return "there is no integer kernel for an alpha that is not 1"
     if bias_of(view) is None:
         return f"its bias '{view.bias.name if view.bias else ''}' is no constant of one number per channel"
     if not np.isfinite(view.weight.value()).all():

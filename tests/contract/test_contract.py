@@ -59,6 +59,10 @@ EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
         {"macs": "60%", "align": 1, "heal": "none", "layers": {".*_0|/classifier.*": {"ratio": "20%", "min": 3}}},
         {"spec": str(MODELS / "prune.json"), "heal": "none", "align": 1},
     ),
+    "quantize": (
+        {},
+        {"calibration": "percentile", "weights": "tensor", "profile": "s8s8", "keep": [".*_0|/classifier.*"]},
+    ),
 }
 CALLS = {f"{name}-{k}": (name, options) for name, ways in EXAMPLES.items() for k, options in enumerate(ways)}
 every_pass = pytest.mark.parametrize("name", EXAMPLES)
