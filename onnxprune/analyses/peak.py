@@ -18,15 +18,40 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def alive(model: Model) -> Iterator[tuple[Tensor, ...]]:
-    """The activations held before the first node and while each node runs: each is freed after its last reader."""
-    last = {t.name: index for index, n in enumerate(model.nodes) for t in (*n.inputs, *n.captures) if t is not None}
-    last.update((t.name, len(model.nodes)) for t in model.outputs)
+    """The activations held before the first node and while each node runs: each is freed after its last reader.
+
+    What is computed from constants alone is no activation, and kernels on integers read and write nothing else.
+    """
+    codes, last = _codes(model), dict[str, int]()
+    for index, node in enumerate(model.nodes):
+        last.update((codes.get(t.name, t).name, index) for t in (*node.inputs, *node.captures) if t is not None)
+    last.update((codes.get(t.name, t).name, len(model.nodes)) for t in model.outputs)
     held = {t.name: t for t in model.inputs}
     yield tuple(held.values())
     for index, node in enumerate(model.nodes):
-        held.update((t.name, t) for t in node.outputs if t is not None)
+        made = (codes.get(t.name, t) for t in node.outputs if t is not None and not t.fixed)
+        held.update((t.name, t) for t in made)
         yield tuple(held.values())
         held = {name: t for name, t in held.items() if last.get(name, -1) > index}
+
+
+def _codes(model: Model) -> dict[str, Tensor]:
+    """The integers that are in memory in the place of a tensor: what it is restored from, or what becomes of it."""
+    found = {n.y().name: n.x() for n in model.nodes if n.kind == "DequantizeLinear" and not n.y().fixed}
+    for node in (n for n in model.nodes if n.kind == "QuantizeLinear"):
+        between, maker = [node.x()], model.producer(node.x().name)
+        while maker is not None and maker.kind in ("Relu", "Clip") and _alone(model, between[-1]):
+            between.append(maker.x())
+            maker = model.producer(maker.x().name)
+        computes = maker is not None and any(t is not None and t.name in found for t in maker.inputs)
+        if computes and _alone(model, between[-1]):
+            found.update((t.name, node.y()) for t in between)
+    return found
+
+
+def _alone(model: Model, tensor: Tensor) -> bool:
+    """Whether one node reads a tensor, and nobody else."""
+    return len(model.consumers(tensor.name)) == 1 and not model.is_output(tensor.name)
 
 
 def peak(model: Model, shapes: Shapes) -> int:
