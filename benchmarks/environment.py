@@ -1,4 +1,4 @@
-"""The environment of the peers: torch and what else ``coverage.txt`` lists, apart from our own."""
+"""The environments of the peers, apart from our own: torch and what else ``coverage.txt`` lists, unless told."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def interpreter(args: Namespace) -> Path:
     return args.torch or environment(args.kept / "venv")
 
 
-def environment(folder: Path) -> Path:
-    """The Python of the environment with torch, which is made where it is missing."""
+def environment(folder: Path, requirements: Path = REQUIREMENTS) -> Path:
+    """The Python of the environment with what a file lists, which is made where it is missing."""
     python, ready = folder / "bin" / "python", folder / ".ready"
-    if not ready.exists() or ready.stat().st_mtime < REQUIREMENTS.stat().st_mtime:
+    if not ready.exists() or ready.stat().st_mtime < requirements.stat().st_mtime:
         venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", REQUIREMENTS], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
         ready.touch()
     return python

@@ -11,7 +11,8 @@ from typing import Any
 __all__ = ["Kept"]
 
 Row = dict[str, Any]
-Key = tuple[str, str, int]
+Key = tuple[Any, ...]
+NAMES = ("network", "form", "threads")
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,17 +21,25 @@ class Kept:
 
     path: Path | None
     setting: Mapping[str, Any]
+    names: Sequence[str] = NAMES
     rows: dict[Key, Row] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, path: Path | None, setting: Mapping[str, Any]) -> Kept:
-        """What a file holds of a setting; a line cut short, as by a power cut, is none."""
-        kept = cls(path, setting)
+    def of(cls, path: Path | None, setting: Mapping[str, Any], names: Sequence[str] = NAMES) -> Kept:
+        """What a file holds of a setting, the rows told apart by the figures that are named.
+
+        A line cut short, as by a power cut, is none.
+        """
+        kept = cls(path, setting, names)
         if path is not None and path.exists():
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
             told = (json.loads(line) for line in lines if line.endswith("\n"))
-            kept.rows.update((_key(each["row"]), each["row"]) for each in told if each["setting"] == setting)
+            kept.rows.update((kept.key(each["row"]), each["row"]) for each in told if each["setting"] == setting)
         return kept
+
+    def key(self, row: Row) -> Key:
+        """What a row goes by."""
+        return tuple(row.get(name) for name in self.names)
 
     def add(self, row: Row) -> None:
         """Keep a row."""
@@ -43,7 +52,3 @@ class Kept:
         """The rows of a network, where none is missing."""
         wanted = [(name, form, number) for form in forms for number in threads]
         return [self.rows[key] for key in wanted] if self.rows.keys() >= set(wanted) else None
-
-
-def _key(row: Row) -> Key:
-    return row["network"], row["form"], row["threads"]
