@@ -42,6 +42,7 @@ ON_REQUEST = "it quantizes every network a dozen times, and takes hours"
 FOLDER = ROOT / "build" / "quantization"
 REQUIREMENTS = Path(__file__).with_name("quantization.txt")
 FORMS = ("plain", "rescaled", "pruned", "memory")
+SCALES = ("channel", "tensor")
 OURS, RIVAL = "onnxprune", "onnxruntime Entropy"
 LARGE = "mobilenet_v2_1.0_224"  # whose memory is looked at
 RIVALS_MOST = 256  # samples: it keeps all that the network computes
@@ -52,6 +53,7 @@ Row = dict[str, Any]
 def arguments(group: argparse._ArgumentGroup) -> None:
     """What to measure; ``--models``, ``--rounds``, ``--turn``, ``--quick`` and ``--resume`` are those of codegen."""
     group.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS, help="of the networks (default: all)")
+    group.add_argument("--scales", nargs="+", choices=SCALES, default=SCALES, help="of weights (default: all)")
     group.add_argument("--ways", nargs="+", default=["*"], metavar="PATTERN", help="of quantizing, by name")
     told = "of an environment with benchmarks/quantization.txt (default: one is made)"
     group.add_argument("--quantizers", type=Path, metavar="PYTHON", help=told)
@@ -79,7 +81,7 @@ class _Bench:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._turns = (5, 0.02) if args.quick else (args.rounds, args.turn)
-        self._samples = args.samples
+        self._samples, self._scales = args.samples, args.scales
         self._ways = [way for way in WAYS if any(fnmatch(way, each) for each in args.ways)]
         timed = {"turns": list(self._turns), "onnxruntime": version("onnxruntime")}
         ours = Kept.of(args.resume, {**timed, "git": versions()["git"]}, KEYS)
@@ -90,7 +92,7 @@ class _Bench:
     def rows(self, network: Network) -> Iterator[Row]:
         """All ways to quantize one network; those it has timed before are not taken again."""
         referee = Referee(network)
-        for weights in ("channel",) if network.form == PRUNED else ("channel", "tensor"):
+        for weights in self._scales[:1] if network.form == PRUNED else self._scales:
             fresh = dict[str, tuple[Path, Row]]()
             for way in self._ways:
                 head = self._head(network, weights, way)
