@@ -16,7 +16,9 @@ from onnxprune.options import option
 from onnxprune.overrides import matched, readable
 from onnxprune.passes import Analysis, Changed, Context, Outcome, Unchanged
 from onnxprune.quantization.network import OPSET, Scheme, quantized
+from onnxprune.quantization.placement import ALREADY
 from onnxprune.quantization.profiles import PROFILES, Profile
+from onnxprune.quantization.qoperators import convert
 from onnxprune.quantization.ranges import RULES
 
 __all__ = ["Quantize"]
@@ -43,15 +45,20 @@ class Quantize:
         excluded = frozenset(node.name for pattern in self.keep for node in matched("keep", pattern, model))
         work, before = model.copy(), model.opset
         work.lift(OPSET)
+        converted = convert(work)
         result = quantized(work, ctx, Scheme(self._profile(ctx), self.calibration, self.weights == "channel", excluded))
-        if result.placement.nodes:
+        if result.placement.nodes or converted:
             model.become(result.model)
+        for name, why in work.skipped:
+            model.skip(name, why)
         for name, why in result.placement.floats.items():
-            model.skip(name, f"stays in float: {why}")
-        if not result.placement.nodes:
-            return Unchanged("there is nothing to quantize")
+            model.skip(name, f"stays in float: {why}" if why != ALREADY else f"stays as it is: {why}")
+        if not result.placement.nodes and not converted:
+            known = ALREADY in result.placement.floats.values()
+            return Unchanged(f"there is nothing to quantize{f': {ALREADY}' if known else ''}")
         lifted = f"; opset {before} → {OPSET}" if before < OPSET else ""
-        return Changed(f"quantized {len(result.weights)} layers{lifted}")
+        written = f"; {converted} operators on integers written as QDQ" if converted else ""
+        return Changed(f"quantized {len(result.weights)} layers{written}{lifted}")
 
     def _profile(self, ctx: Context) -> Profile:
         name = self.profile if self.profile != "auto" else ctx.target.int8 if ctx.target is not None else this_profile()

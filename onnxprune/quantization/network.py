@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from onnxprune.axes.linear import linear
 from onnxprune.model import Model
 from onnxprune.passes import Context
 from onnxprune.quantization.grids import Grid, activation_grid
-from onnxprune.quantization.histograms import Histograms
+from onnxprune.quantization.histograms import Histogram, Histograms
 from onnxprune.quantization.inserting import Codes, insert
-from onnxprune.quantization.placement import Placement, limits_of, placed
+from onnxprune.quantization.placement import Placement, clip_behind, limits_of, placed
 from onnxprune.quantization.profiles import Profile
 from onnxprune.quantization.ranges import RULES
 from onnxprune.quantization.rounding import nearest
@@ -47,8 +47,8 @@ class Quantized:
 
 def quantized(model: Model, ctx: Context, scheme: Scheme) -> Quantized:
     """A copy of a model on integers; the model must be in opset ``OPSET`` or newer."""
-    placement = placed(model, scheme.excluded)
-    grids = _grids(model, ctx, placement, scheme)
+    placement, seen = _finite(model, ctx, scheme)
+    grids = _grids(model, seen, placement, scheme)
     steps = {site.tensor: float(grids[site.grid].scale) for site in placement.sites}
     views = {name: view for name in placement.nodes if (view := linear(model.node(name))) is not None}
     weights = {
@@ -60,9 +60,28 @@ def quantized(model: Model, ctx: Context, scheme: Scheme) -> Quantized:
     return Quantized(result, placement, grids, weights)
 
 
-def _grids(model: Model, ctx: Context, placement: Placement, scheme: Scheme) -> dict[str, Grid]:
+def _finite(model: Model, ctx: Context, scheme: Scheme) -> tuple[Placement, Mapping[str, Histogram]]:
+    """The placement without what has no range: nodes that read or make a value that is not finite stay in float."""
+    placement = placed(model, scheme.excluded)
+    tensors = [site.tensor for site in placement.sites]
+    seen = model.get(Histograms(tuple(tensors)), ctx)
+    if not (strange := set(tensors) - seen.keys()):
+        return placement, seen
+    touching = {name for name in placement.nodes if strange & _touched(model, name)}
+    again = placed(model, scheme.excluded | touching)
+    why = "on the calibration data it meets values that are not finite"
+    return replace(again, floats={**again.floats, **{n: why for n in again.floats if n in touching}}), seen
+
+
+def _touched(model: Model, name: str) -> set[str]:
+    """What a node reads and makes, and what a clip behind it does."""
+    node = model.node(name)
+    clip = clip_behind(model, node)
+    return {t.name for each in (node, clip) if each is not None for t in each.tensors()}
+
+
+def _grids(model: Model, seen: Mapping[str, Histogram], placement: Placement, scheme: Scheme) -> dict[str, Grid]:
     """The grid of all tensors that share one: it covers the ranges of each, within what a clip leaves of it."""
-    seen = model.get(Histograms(tuple(site.tensor for site in placement.sites)), ctx)
     grids, format = {}, scheme.profile.activations
     for name, tensors in placement.grids.items():
         rule = RULES[scheme.rules.get(name, scheme.rule)]

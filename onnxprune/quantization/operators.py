@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["OPERATORS", "Fact"]
+__all__ = ["OPERATORS", "WITHOUT_KERNEL", "Fact"]
 
 Kind: TypeAlias = Literal["layer", "sum", "move", "clip"]
 
@@ -40,4 +40,13 @@ OPERATORS: Mapping[str, Fact] = {
     **dict.fromkeys(("MaxPool", "Resize", "Slice", "Gather", "Split", "Pad", "DepthToSpace", "SpaceToDepth"), MOVE),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Expand", "Tile"), MOVE),
     **dict.fromkeys(("Relu", "Clip"), Fact("clip")),
+}
+
+RECURRENT = ("GRU", "LSTM", "RNN")
+HOLDING = ("If", "Loop", "Scan")
+
+WITHOUT_KERNEL: Mapping[str, str] = {  # of what multiplies, and why it is left alone
+    **{op: f"onnxruntime has no integer kernel for {op}" for op in ("ConvTranspose", "Einsum", "DeformConv")},
+    **{op: f"onnxruntime has no integer kernel for {op} with fixed grids" for op in (*RECURRENT, "Attention")},
+    **{op: f"what is inside a {op} is not quantized" for op in HOLDING},
 }

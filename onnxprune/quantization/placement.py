@@ -15,9 +15,11 @@ from onnxprune.axes.linear import bias_of, linear
 from onnxprune.model import Model
 from onnxprune.node import Node, Tensor
 from onnxprune.quantization.grids import UNLIMITED
-from onnxprune.quantization.operators import OPERATORS, Fact
+from onnxprune.quantization.operators import OPERATORS, WITHOUT_KERNEL, Fact
 
-__all__ = ["Placement", "Site", "activations", "limits_of", "obstacle", "placed"]
+__all__ = ["ALREADY", "Placement", "Site", "activations", "clip_behind", "limits_of", "obstacle", "placed"]
+
+ALREADY = "it is quantized already"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ def placed(model: Model, excluded: Collection[str] = ()) -> Placement:
     layers = set[str]()
     for node in model.nodes:
         fact = _fact(node)
+        if node.kind in WITHOUT_KERNEL:
+            floats[node.name] = WITHOUT_KERNEL[node.kind]
         if fact is not None and fact.kind == "layer":
             why = "excluded" if node.name in excluded else obstacle(model, node)
             if why is None:
@@ -71,7 +75,7 @@ def obstacle(model: Model, node: Node) -> str | None:
         kinds = {str(t.dtype) for t in node.tensors() if t.dtype is not None} - {"float32"}
         return f"it computes on {', '.join(sorted(kinds)) or 'a type that is not known'}, and kernels take float32"
     if any(t is not None and _quantized(model, t) for t in node.inputs[:2]):
-        return "it is quantized already"
+        return ALREADY
     view = linear(node)
     if view is None:
         both = node.op == "MatMul" and not any(t is not None and t.fixed for t in node.inputs)
