@@ -6,17 +6,22 @@ original has computed: of a network that is changed in one place after the other
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from onnxprune.calibrate import Calibration
 from onnxprune.fidelity import numbered
 from onnxprune.loss import Loss
 from onnxprune.model import Model
+from onnxprune.node import Array
+from onnxprune.runtime import Session
 from onnxprune.stepwise import Stepwise, lasting
 from onnxprune.taps import tapped
 
-__all__ = ["Change", "Reference", "behind"]
+__all__ = ["Change", "Reference", "Run", "behind"]
+
+Run: TypeAlias = Callable[[Mapping[str, Array]], Sequence[Array]]  # from what lies before a change to its outputs
 
 
 @dataclass(frozen=True)
@@ -62,12 +67,20 @@ class Reference:
         if not change.outputs:
             return [0.0 for _ in results]
         sessions = [tapped(result, change.outputs, given=change.given) for result in results]
-        found = [Loss(len(change.outputs)) for _ in results]
+        return self.compared([_making(each, change.outputs) for each in sessions], change, later)
+
+    def compared(self, runs: Sequence[Run], change: Change, later: Collection[Change] = ()) -> list[float]:
+        """The loss of what each of the runs makes, batch by batch, of the graph inputs and of what is given."""
+        found = [Loss(len(change.outputs)) for _ in runs]
         kept = {name for each in later for name in each.given}
         inputs = [t.name for t in self._original.inputs]
         fronts = self._front.batches(self._original, [*inputs, *change.given], kept)
         wanted = self._outputs.batches(self._original, change.outputs, self._names)
         for (span, _), front, ys in zip(numbered(self._data), fronts, wanted, strict=True):
-            for each, session in zip(found, sessions, strict=True):
-                each.add([ys[name] for name in change.outputs], session(front, change.outputs), span.stop - span.start)
+            for each, run in zip(found, runs, strict=True):
+                each.add([ys[name] for name in change.outputs], run(front), span.stop - span.start)
         return [each.value for each in found]
+
+
+def _making(session: Session, outputs: Sequence[str]) -> Run:
+    return lambda feeds: session(feeds, outputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -11,7 +11,7 @@ from onnxprune.model import Model
 from onnxprune.node import Node, Tensor
 from onnxprune.runtime import Session
 
-__all__ = ["Part", "part_of", "tapped"]
+__all__ = ["Part", "apart", "part_of", "tapped"]
 
 
 @dataclass(frozen=True)
@@ -41,22 +41,39 @@ def tapped(model: Model, names: Iterable[str], threads: int = 0, given: Collecti
 
     It reads the tensors ``given``, of known type and any shape, as it reads graph inputs, where they are of use.
     """
-    wanted = list(dict.fromkeys(names))
+    return Session(_cut_out(model, list(dict.fromkeys(names)), given), threads=threads)
+
+
+def apart(model: Model, names: Sequence[str], given: Collection[str]) -> onnx.ModelProto:
+    """What such a session runs as a graph of its own; raises ValueError where a tensor's type or rank is not known."""
+    part = _cut_out(model, names, given)
+    del part.graph.output[:]
+    part.graph.output.extend(_open(model.tensor(name), ranked=True) for name in names)
+    for value in part.graph.input:
+        value.CopyFrom(_open(model.tensor(value.name), ranked=True))
+    return part
+
+
+def _cut_out(model: Model, wanted: Sequence[str], given: Collection[str]) -> onnx.ModelProto:
     found = part_of(model, wanted, given)
     kept, proto = {node.name for node in found.nodes}, model.lean()
     part = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import, functions=proto.functions)
     part.graph.name = "tapped"
     part.graph.node.extend(n for n in proto.graph.node if n.name in kept)
-    part.graph.input.extend(i for i in proto.graph.input if i.name in found.reads)
-    part.graph.input.extend(_open(model.tensor(name)) for name in given if name in found.reads)
+    own = {i.name: i for i in proto.graph.input if i.name in found.reads}
+    part.graph.input.extend(own.values())
+    part.graph.input.extend(_open(model.tensor(name)) for name in given if name in found.reads and name not in own)
     part.graph.initializer.extend(t for t in proto.graph.initializer if t.name in found.reads)
     part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
-    return Session(part, threads=threads)
+    return part
 
 
-def _open(tensor: Tensor) -> onnx.ValueInfoProto:
-    """A graph input of the tensor's type and any shape."""
+def _open(tensor: Tensor, *, ranked: bool = False) -> onnx.ValueInfoProto:
+    """A graph input of the tensor's type and of any shape, or of any of its rank."""
     if tensor.dtype is None:
         raise ValueError(f"the type of tensor '{tensor.name}' is not known: it cannot be given")
+    if ranked and tensor.rank is None:
+        raise ValueError(f"the rank of tensor '{tensor.name}' is not known: no graph can begin or end there")
     kind = onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype)
-    return onnx.helper.make_tensor_value_info(tensor.name, kind, None)
+    sizes = [None] * tensor.rank if ranked and tensor.rank is not None else None
+    return onnx.helper.make_tensor_value_info(tensor.name, kind, sizes)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from onnxprune.axes.linear import linear
 from onnxprune.model import Model
 from onnxprune.passes import Context
-from onnxprune.quantization.grids import Grid, activation_grid
+from onnxprune.quantization.grids import Format, Grid, activation_grid
 from onnxprune.quantization.histograms import Histogram, Histograms
 from onnxprune.quantization.inserting import Codes, insert
 from onnxprune.quantization.placement import Placement, clip_behind, limits_of, placed
 from onnxprune.quantization.profiles import Profile
-from onnxprune.quantization.ranges import RULES
+from onnxprune.quantization.ranges import RULES, Range
 from onnxprune.quantization.rounding import nearest
 
-__all__ = ["OPSET", "Quantized", "Scheme", "quantized"]
+__all__ = ["OPSET", "Quantized", "Scheme", "grids_of", "histograms", "joined", "quantized"]
 
 OPSET = 13  # from which a weight may have one scale per channel
 
@@ -25,14 +25,14 @@ OPSET = 13  # from which a weight may have one scale per channel
 class Scheme:
     """How a network is quantized: the integers, the rule for ranges, and the nodes ``excluded``, which stay in float.
 
-    ``rules`` are other rules for single grids, by the names of their tensors.
+    ``ranges`` are those of single tensors, where no rule is to find them.
     """
 
     profile: Profile
     rule: str = "mse"
     per_channel: bool = True
     excluded: frozenset[str] = frozenset()
-    rules: Mapping[str, str] = field(default_factory=dict)
+    ranges: tuple[tuple[str, Range], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,7 @@ class Quantized:
 
     model: Model
     placement: Placement
+    ranges: Mapping[str, Range]
     grids: Mapping[str, Grid]
     weights: Mapping[str, Codes]
 
@@ -48,7 +49,8 @@ class Quantized:
 def quantized(model: Model, ctx: Context, scheme: Scheme) -> Quantized:
     """A copy of a model on integers; the model must be in opset ``OPSET`` or newer."""
     placement, seen = _finite(model, ctx, scheme)
-    grids = _grids(model, seen, placement, scheme)
+    ranges = _ranges(seen, placement, scheme)
+    grids = grids_of(model, placement, ranges, scheme.profile.activations)
     steps = {site.tensor: float(grids[site.grid].scale) for site in placement.sites}
     views = {name: view for name in placement.nodes if (view := linear(model.node(name))) is not None}
     weights = {
@@ -57,15 +59,15 @@ def quantized(model: Model, ctx: Context, scheme: Scheme) -> Quantized:
     }
     result = model.copy()
     insert(result, placement, grids, weights)
-    return Quantized(result, placement, grids, weights)
+    return Quantized(result, placement, ranges, grids, weights)
 
 
 def _finite(model: Model, ctx: Context, scheme: Scheme) -> tuple[Placement, Mapping[str, Histogram]]:
     """The placement without what has no range: nodes that read or make a value that is not finite stay in float."""
     placement = placed(model, scheme.excluded)
-    tensors = [site.tensor for site in placement.sites]
-    seen = model.get(Histograms(tuple(tensors)), ctx)
-    if not (strange := set(tensors) - seen.keys()):
+    missing = {site.tensor for site in placement.sites} - dict(scheme.ranges).keys()
+    seen = histograms(model, ctx) if missing else {}
+    if not (strange := missing - seen.keys()):
         return placement, seen
     touching = {name for name in placement.nodes if strange & _touched(model, name)}
     again = placed(model, scheme.excluded | touching)
@@ -80,13 +82,29 @@ def _touched(model: Model, name: str) -> set[str]:
     return {t.name for each in (node, clip) if each is not None for t in each.tensors()}
 
 
-def _grids(model: Model, seen: Mapping[str, Histogram], placement: Placement, scheme: Scheme) -> dict[str, Grid]:
-    """The grid of all tensors that share one: it covers the ranges of each, within what a clip leaves of it."""
-    grids, format = {}, scheme.profile.activations
+def _ranges(seen: Mapping[str, Histogram], placement: Placement, scheme: Scheme) -> dict[str, Range]:
+    """What each grid is to cover: the ranges of all tensors that share it."""
+    given, rule, format = dict(scheme.ranges), RULES[scheme.rule], scheme.profile.activations
+    missing = {site.tensor for site in placement.sites} - given.keys()
+    found = given | {name: rule(seen[name], format) for name in missing}
+    return {name: joined([found[t] for t in tensors]) for name, tensors in placement.grids.items()}
+
+
+def histograms(model: Model, ctx: Context) -> Mapping[str, Histogram]:
+    """Of every tensor that may lie on a grid, whatever is excluded: so they are found once."""
+    return model.get(Histograms(tuple(site.tensor for site in placed(model).sites)), ctx)
+
+
+def joined(ranges: Sequence[Range]) -> Range:
+    """The range that covers all of them."""
+    return min(each[0] for each in ranges), max(each[1] for each in ranges)
+
+
+def grids_of(model: Model, placement: Placement, ranges: Mapping[str, Range], format: Format) -> dict[str, Grid]:
+    """The grid of all tensors that share one, within what a clip leaves of each."""
+    grids = {}
     for name, tensors in placement.grids.items():
-        rule = RULES[scheme.rules.get(name, scheme.rule)]
-        ranges, limits = [rule(seen[t], format) for t in tensors], [limits_of(model, t) for t in tensors]
-        low, high = min(each[0] for each in ranges), max(each[1] for each in ranges)
+        limits = [limits_of(model, t) for t in tensors]
         within = max(each[0] for each in limits), min(each[1] for each in limits)
-        grids[name] = activation_grid(low, high, format, within)
+        grids[name] = activation_grid(*ranges[name], format, within)
     return grids

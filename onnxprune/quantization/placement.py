@@ -7,7 +7,7 @@ but what lies on a grid already, so that nothing is rounded for its sake alone.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,7 +17,18 @@ from onnxprune.node import Node, Tensor
 from onnxprune.quantization.grids import UNLIMITED
 from onnxprune.quantization.operators import OPERATORS, WITHOUT_KERNEL, Fact
 
-__all__ = ["ALREADY", "Placement", "Site", "activations", "clip_behind", "limits_of", "obstacle", "placed"]
+__all__ = [
+    "ALREADY",
+    "Placement",
+    "Site",
+    "activations",
+    "alone",
+    "clip_behind",
+    "limits_of",
+    "made_by",
+    "obstacle",
+    "placed",
+]
 
 ALREADY = "it is quantized already"
 
@@ -69,6 +80,21 @@ def placed(model: Model, excluded: Collection[str] = ()) -> Placement:
     return Placement(draft.sites(), tuple(node.name for node in model.nodes if node.name in draft.chosen), floats)
 
 
+def alone(model: Model, placement: Placement, name: str) -> Placement:
+    """What a placement says of one node: what it reads lies on grids for it alone, what it makes for all."""
+    node = model.node(name)
+    read, made = {t.name for t in activations(node)}, set(made_by(model, node))
+    sites = [replace(site, made=site.tensor in made) for site in placement.sites if site.tensor in read]
+    sites += [site for site in placement.sites if site.made and site.tensor in made]
+    return Placement(tuple(sites), (name,), {})
+
+
+def made_by(model: Model, node: Node) -> list[str]:
+    """The tensors on a grid that a node makes: what a clip behind it makes, where there is one."""
+    outputs = [t.name for t in node.outputs if t is not None]
+    return [clip.y().name if (clip := clip_behind(model, node)) is not None else outputs[0], *outputs[1:]]
+
+
 def obstacle(model: Model, node: Node) -> str | None:
     """Why a layer cannot be computed on integers; None when it can."""
     if any(t is not None and t.dtype != np.float32 for t in (*node.inputs, *node.outputs)):
@@ -111,10 +137,10 @@ class _Draft:
         self._on_grid = set(needed)
         for node in model.nodes:
             if node.name in layers:
-                self._on_grid.update([] if OPERATORS[node.op].floats else self._made(node))
+                self._on_grid.update([] if OPERATORS[node.op].floats else made_by(self._model, node))
             elif self._joins(node):
                 self.chosen.add(node.name)
-                self._on_grid.update(self._made(node))
+                self._on_grid.update(made_by(self._model, node))
         self._withdraw()
         self._on_grid = self._needed()
 
@@ -127,7 +153,7 @@ class _Draft:
                 name = parent[name]
             return name
 
-        made = {name for node in map(model.node, self.chosen) for name in self._made(node)}
+        made = {name for node in map(model.node, self.chosen) for name in made_by(self._model, node)}
         for node in model.nodes:
             fact = _fact(node)
             if node.name in self.chosen and fact is not None and fact.kind == "move":
@@ -139,7 +165,7 @@ class _Draft:
 
     def _tied(self, node: Node) -> list[str]:
         """What lies on the grid of what a move makes; of several inputs those that nobody else reads, clipped alike."""
-        read, outputs = [t.name for t in activations(node)], self._made(node)
+        read, outputs = [t.name for t in activations(node)], made_by(self._model, node)
         if OPERATORS[node.op].tied:
             alone = [name for name in read if len(self._model.consumers(name)) == 1 and not self._model.is_output(name)]
             ends = {name: limits_of(self._model, name) for name in read}
@@ -156,16 +182,13 @@ class _Draft:
         alike = all(t.dtype == np.float32 for t in (*read, *(t for t in node.outputs if t is not None)))
         return bool(read) and alike and all(t.name in self._on_grid for t in read) and _has_kernel(node)
 
-    def _made(self, node: Node) -> list[str]:
-        """The tensors on a grid that a node makes: what a clip behind it makes, where there is one."""
-        outputs = [t.name for t in node.outputs if t is not None]
-        return [clip.y().name if (clip := clip_behind(self._model, node)) is not None else outputs[0], *outputs[1:]]
-
     def _withdraw(self) -> None:
         """Take back what leads to no layer."""
         read = set[str]()
         for node in reversed(self._model.nodes):
-            if node.name in self.chosen and (node.name in self._layers or not read.isdisjoint(self._made(node))):
+            if node.name in self.chosen and (
+                node.name in self._layers or not read.isdisjoint(made_by(self._model, node))
+            ):
                 read.update(t.name for t in activations(node))
             else:
                 self.chosen.discard(node.name)
@@ -177,7 +200,7 @@ class _Draft:
             name
             for node in map(self._model.node, self.chosen)
             if not OPERATORS[node.op].floats
-            for name in self._made(node)
+            for name in made_by(self._model, node)
         }
         return self._read | forced
 
