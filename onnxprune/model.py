@@ -288,7 +288,7 @@ class Model:
         self._touch()
 
     def insert(self, op: str, inputs: Iterable[str], outputs: Iterable[str], *, name: str, **attrs: Any) -> None:
-        """Add a standard operator; the graph is put in order afterwards."""
+        """Add a standard operator."""
         node = onnx.helper.make_node(op, [], [], name=self.fresh_name(name), **attrs)
         self._wiring.add(node, inputs, outputs)
         self._touch()

@@ -41,8 +41,12 @@ class Wiring:
         self._graph = gs.import_onnx(_names_of(proto, self._captured))
         self._nodes = {n.name: n for n in self._graph.nodes}
         self._variables: dict[str, gs.Variable] = dict(self._graph.tensors())
+        self._in_order = True
 
     def __iter__(self) -> Iterator[Wired]:
+        if not self._in_order:  # once for any number of edits
+            self._graph.toposort()
+            self._in_order = True
         for node in self._graph.nodes:
             names = tuple(t.name for t in node.inputs)
             real = self._real(node)
@@ -62,12 +66,12 @@ class Wiring:
         return any(name in names for names in self._captured.values())
 
     def add(self, proto: onnx.NodeProto, inputs: Iterable[str], outputs: Iterable[str]) -> None:
-        """Add a node that holds no subgraph; the graph is put in order afterwards."""
+        """Add a node that holds no subgraph, wherever it stands."""
         ends = [[self._variable(name) for name in names] for names in (inputs, outputs)]
         node = gs.Node(proto.op_type, proto.name, inputs=ends[0], outputs=ends[1])
         self._protos[proto.name], self._nodes[proto.name] = proto, node
         self._graph.nodes.append(node)
-        self._graph.toposort()
+        self._in_order = False
 
     def remove(self, name: str) -> None:
         """Remove a node; its outputs are left without a producer."""
@@ -97,7 +101,7 @@ class Wiring:
             node.inputs.insert(real, gs.Variable(""))
         node.inputs[index] = self._variable(tensor)
         if node.inputs[index].inputs:  # computed, perhaps by a node that stands further down
-            self._graph.toposort()
+            self._in_order = False
 
     def set_output(self, name: str, index: int, tensor: str) -> None:
         """Let a node write another tensor."""
