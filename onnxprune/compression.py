@@ -59,7 +59,7 @@ class Result:
     feeds: tuple[Mapping[str, Array], ...] = field(repr=False)  # what compiled code is verified and timed on
 
     def save(self, folder: str | Path) -> Result:
-        """Write model, prune spec, report and a library for each target into a folder, whole or not at all.
+        """Write model, prune spec, decisions, report and a library for each target into a folder, all or nothing.
 
         Returns this result with a report that tells of the files too; raises BackendError when a target cannot be
         built, PlaceError when the folder cannot be written (BackendError, too, where there are targets).
@@ -70,6 +70,9 @@ class Result:
         with _delivered(self.targets), staged(folder, [stale.name] if stale is not None else []) as stage:
             self.model.save(stage / MODEL)
             (stage / SPEC).write_bytes(_json(removed(self.model)))
+            for record in self.report.passes:
+                if record.decisions is not None and record.undone is None:
+                    (stage / f"{record.name}.json").write_bytes(_json(record.decisions))
             with self.context.progress.task("targets", len(self.targets)) as step:
                 built = []
                 for target in self.targets:
@@ -196,7 +199,8 @@ def _check_places(job: Job, manager: PassManager, read: Collection[object], outp
     if output is not None:
         built = [f"{target.name}/{name}" for target in job.targets for name in (LIBRARY, *names())]
         with _delivered(job.targets):
-            _check_folder(Path(output), [MODEL, data_file(Path(MODEL)).name, SPEC, REPORT, *built], read)
+            own = [f"{each.name}.json" for each in manager.passes if hasattr(each, "decisions")]
+            _check_folder(Path(output), [MODEL, data_file(Path(MODEL)).name, SPEC, REPORT, *own, *built], read)
     if job.save_after is not None:
         files = [each for name in manager.files() for each in (name, data_file(Path(name)).name)]
         _check_folder(job.save_after, files, read)

@@ -58,7 +58,8 @@ class Skip:
 class PassRecord:
     """What one pass did; ``missed`` are the goals that were out of its reach.
 
-    ``undone`` tells why nothing of it was kept, or why it never ran; None where the model is as the pass left it.
+    ``decisions`` are what may be edited and given back to the pass, None where it takes none. ``undone`` tells why
+    nothing of it was kept, or why it never ran; None where the model is as the pass left it.
     """
 
     name: str
@@ -71,6 +72,7 @@ class PassRecord:
     skipped: tuple[Skip, ...] = ()
     missed: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
+    decisions: Mapping[str, Any] | None = None
     undone: str | None = None
 
 
@@ -192,6 +194,7 @@ def _run(each: Pass, model: Model, ctx: Context, witness: _Witness | None) -> Pa
         skipped=tuple(Skip.of(*place, reason) for place, reason in model.skipped.items()),
         missed=outcome.missed,
         repairs=outcome.repairs if isinstance(outcome, Changed) else (),
+        decisions=outcome.decisions if isinstance(outcome, Changed) else None,
     )
 
 

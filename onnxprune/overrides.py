@@ -47,11 +47,11 @@ def readable(option: str, patterns: Iterable[str]) -> None:
             raise UsageError(f"{option}={pattern} is not a regular expression: {error}") from error
 
 
-def matched(option: str, pattern: str, model: Model) -> list[Node]:
+def matched(option: str, pattern: str, model: Model, of: str = "prune") -> list[Node]:
     """The nodes whose whole name a pattern matches; raises UsageError where there are none."""
     found = [node for node in model.nodes if re.fullmatch(pattern, node.name)]
     if not found:
-        raise UsageError(f"pass 'prune': {option}: {unknown('node', pattern, [n.name for n in model.nodes])}")
+        raise UsageError(f"pass '{of}': {option}: {unknown('node', pattern, [n.name for n in model.nodes])}")
     return found
 
 

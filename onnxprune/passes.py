@@ -45,12 +45,14 @@ class Repair:
 class Changed:
     """The model was changed; ``note`` says how, in one line, ``missed`` which goals were out of reach, and why.
 
-    ``repairs`` are the layers that were given other weights to make up for it.
+    ``repairs`` are the layers that were given other weights to make up for it, ``decisions`` what may be edited and
+    given back to the pass, in words that JSON has.
     """
 
     note: str
     missed: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
+    decisions: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ def render(report: Report, console: Console, *, verbose: bool = False) -> None:
         _fidelity(report),
         _skipped(report, verbose),
         _repairs(report) if verbose else (),
+        _decided(report, verbose),
         _missed(report),
     )
     for block in filter(None, map(list, blocks)):
@@ -171,6 +172,23 @@ def _repairs(report: Report) -> Iterator[Text]:
         yield Text("Layers with other weights, and their relative errors on samples that they were not fitted to:")
     for name, each in found:
         yield Text(f"  {name}: {each.where}: {each.before:.4f} → {each.after:.4f} ({each.how})", "dim")
+
+
+def _decided(report: Report, verbose: bool) -> Iterator[RenderableType]:
+    """Where nodes are computed, those first by which most is lost."""
+    found = [(name, node) for each in report.passes for name, node in (each.decisions or {}).get("nodes", {}).items()]
+    measured = [(name, node) for name, node in found if node["loss"] is not None]
+    nodes = sorted(found if verbose else measured, key=lambda each: -(each[1]["loss"] or 0))
+    if not nodes:
+        return
+    shown = nodes if verbose else nodes[:FEW]
+    yield Text(f"Nodes by what is lost by each alone on integers: {'' if verbose else '(-v shows all)'}")
+    table = columns("node", "loss", "MACs", "on")
+    table.add_column("otherwise", overflow="fold")
+    for name, node in shown:
+        loss = "" if node["loss"] is None else f"{node['loss']:.2g}"
+        table.add_row(Text(name), loss, f"{node['cost']:,.0f}", node["on"], Text(node["option"] or node["why"]))
+    yield table
 
 
 def _missed(report: Report) -> Iterator[Text]:

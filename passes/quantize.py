@@ -2,31 +2,46 @@
 
 Layers, and what lies between them, read and make whole numbers; QuantizeLinear and DequantizeLinear say so, and
 onnxruntime turns what stands between two of them into an integer kernel (``placement``). The grid of an activation
-comes from its histogram (``ranges``), that of a weight from the channel's largest magnitude, zero point 0.
+comes from its histogram (``ranges``), that of a weight from the channel's largest magnitude, zero point 0. With drop=
+nodes by which much is lost stay in float (``mixing``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from onnxprune.backends.targets import this_profile
+from onnxprune.errors import UsageError
 from onnxprune.model import Model
 from onnxprune.options import option
 from onnxprune.overrides import matched, readable
 from onnxprune.passes import Analysis, Changed, Context, Outcome, Unchanged
-from onnxprune.quantization.network import OPSET, Scheme, quantized
+from onnxprune.quantization.decisions import Decisions, document, read
+from onnxprune.quantization.mixing import Mixed, costs, mixed
+from onnxprune.quantization.network import OPSET, Quantized, Scheme, histograms, quantized, with_ranges
 from onnxprune.quantization.placement import ALREADY
-from onnxprune.quantization.profiles import PROFILES, Profile
+from onnxprune.quantization.profiles import PROFILES
 from onnxprune.quantization.qoperators import convert
 from onnxprune.quantization.ranges import RULES
+from onnxprune.quantization.sensitivity import NodeLosses
 
 __all__ = ["Quantize"]
+
+FEW = 6  # nodes that are named in a line
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantize:
-    """Compute on 8-bit integers, with grids found from calibration data."""
+    """Compute on 8-bit integers, with grids found from calibration data.
+
+    drop=1 leaves nodes in float, of as few multiplications as will do, so that no more than one point of the metric is
+    lost on a part of the calibration data. What was decided is written to quantize.json beside the model; decisions=
+    obeys it, as it is or edited.
+    """
 
     name: ClassVar[str] = "quantize"
     preserves: ClassVar[tuple[type[Analysis[Any]], ...]] = ()
@@ -35,31 +50,117 @@ class Quantize:
     calibration: Annotated[str, tuple(RULES)] = option("mse", "how the range of an activation is found")
     weights: Literal["channel", "tensor"] = option("channel", "weights have a scale per channel, or one per tensor")
     profile: Annotated[str, ("auto", *PROFILES)] = option("auto", "the integers; auto: the target's, or this machine's")
+    drop: float | None = option(None, "points that the metric may fall on calibration data: few nodes stay in float")
     keep: tuple[str, ...] = option((), "a regular expression; nodes whose whole name it matches stay in float")
+    int8: tuple[str, ...] = option((), "a regular expression; nodes whose whole name it matches drop= leaves alone")
+    sensitivity: bool = option(False, "measure what the network loses by each node alone; drop= does so anyway")
+    decisions: Path | None = option(None, "a quantize.json to obey; calibration, weights and profile then have no say")
 
     def __post_init__(self) -> None:
         readable("keep", self.keep)
+        readable("int8", self.int8)
+        if self.drop is not None and not 0 <= self.drop < math.inf:
+            raise UsageError("drop= takes percentage points of the metric, 0 or more")
+        if self.decisions is not None and (self.keep or self.int8 or self.drop is not None):
+            raise UsageError("decisions= says what stays in float; leave out keep=, int8= and drop=")
 
     def run(self, model: Model, ctx: Context) -> Outcome:
-        """Find the grids, and put the pairs in."""
-        excluded = frozenset(node.name for pattern in self.keep for node in matched("keep", pattern, model))
-        work, before = model.copy(), model.opset
+        """Find the grids and what stays in float, and put the pairs in."""
+        work = model.copy()
         work.lift(OPSET)
         converted = convert(work)
-        result = quantized(work, ctx, Scheme(self._profile(ctx), self.calibration, self.weights == "channel", excluded))
+        found = self._plain(work, ctx) if self.drop is None else self._within(self.drop, work, ctx)
+        result, before = found.result, model.opset
+        if result.placement.nodes:
+            decisions = document(work, result, found.scheme, found.decided, costs(work, ctx))
         if result.placement.nodes or converted:
             model.become(result.model)
         for name, why in work.skipped:
             model.skip(name, why)
-        for name, why in result.placement.floats.items():
+        for name, why in {**result.placement.floats, **found.decided.left}.items():
             model.skip(name, f"stays in float: {why}" if why != ALREADY else f"stays as it is: {why}")
         if not result.placement.nodes and not converted:
             known = ALREADY in result.placement.floats.values()
-            return Unchanged(f"there is nothing to quantize{f': {ALREADY}' if known else ''}")
+            return Unchanged(f"there is nothing to quantize{f': {ALREADY}' if known else ''}{found.note}", found.missed)
         lifted = f"; opset {before} → {OPSET}" if before < OPSET else ""
         written = f"; {converted} operators on integers written as QDQ" if converted else ""
-        return Changed(f"quantized {len(result.weights)} layers{written}{lifted}")
+        note = f"quantized {len(result.weights)} layers{written}{lifted}{found.note}"
+        return Changed(note, found.missed, decisions=decisions if result.placement.nodes else None)
 
-    def _profile(self, ctx: Context) -> Profile:
-        name = self.profile if self.profile != "auto" else ctx.target.int8 if ctx.target is not None else this_profile()
-        return PROFILES[name]
+    def _plain(self, work: Model, ctx: Context) -> _Found:
+        """As the options say."""
+        decided = self._decided(work)
+        scheme = self._scheme(work, ctx, decided)
+        if self.sensitivity:
+            decided = replace(decided, losses=work.get(NodeLosses(scheme.whole), ctx))
+        return _Found(quantized(work, ctx, scheme), scheme, decided)
+
+    def _within(self, drop: float, work: Model, ctx: Context) -> _Found:
+        """With as little in float as lets no more be lost, on samples that nothing was fitted to."""
+        if ctx.calibration is None:
+            raise UsageError("pass 'quantize': drop= is measured on data: give --calib")
+        fit, check = ctx.calibration.split()
+        seen, decided = replace(ctx, calibration=fit), self._decided(work)
+        scheme = with_ranges(work, seen, self._scheme(work, seen, decided))
+        losses, prices = work.get(NodeLosses(scheme.whole), seen), costs(work, ctx)
+
+        def attempt(left: frozenset[str]) -> Mixed:
+            result = quantized(work, seen, replace(scheme, excluded=scheme.excluded | left))
+            return Mixed(result, left, ctx.evaluator.measure(ctx.original, result.model, check))
+
+        fixed = scheme.excluded | self._matched("int8", work)
+        free = {name: loss for name, loss in losses.items() if name not in fixed}
+        found = mixed(drop, free, prices, attempt, ctx.progress)
+        told = f"drop={drop:g}: {found.told()}"
+        missed = () if found.within(drop) else (f"{told}, even with all in float that may be",)
+        why = dict.fromkeys(sorted(found.left), f"by it more than drop={drop:g} would be lost")
+        decided = replace(decided, losses=losses, left={**decided.left, **why})
+        return _Found(found.result, scheme, decided, f"; {told}{_named(found, prices)}", missed)
+
+    def _decided(self, work: Model) -> Decisions:
+        """What options and files decide before anything is measured."""
+        if self.decisions is not None:
+            return read(self.decisions, work)
+        left = {
+            node.name: f"keep={pattern}" for pattern in self.keep for node in matched("keep", pattern, work, self.name)
+        }
+        return Decisions(left=left)
+
+    def _matched(self, name: str, work: Model) -> frozenset[str]:
+        return frozenset(n.name for pattern in getattr(self, name) for n in matched(name, pattern, work, self.name))
+
+    def _scheme(self, work: Model, ctx: Context, decided: Decisions) -> Scheme:
+        """Grids by the rule, where it is not decided what they are."""
+        profile = PROFILES[decided.profile or self._profile(ctx)]
+        per_channel = (decided.weights or self.weights) == "channel"
+        ranges = dict(decided.ranges)
+        if missing := decided.rules.keys() - ranges.keys():
+            seen = histograms(work, ctx)
+            ranges |= {
+                name: RULES[decided.rules[name]](seen[name], profile.activations) for name in missing & seen.keys()
+            }
+        return Scheme(profile, self.calibration, per_channel, frozenset(decided.left), tuple(sorted(ranges.items())))
+
+    def _profile(self, ctx: Context) -> str:
+        return self.profile if self.profile != "auto" else ctx.target.int8 if ctx.target is not None else this_profile()
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A quantized network, what was decided, and what is to be said of it."""
+
+    result: Quantized
+    scheme: Scheme
+    decided: Decisions
+    note: str = ""
+    missed: tuple[str, ...] = ()
+
+
+def _named(found: Mixed, prices: Mapping[str, float]) -> str:
+    """The nodes in float, the most expensive first, and what share of the multiplications they are."""
+    if not found.left:
+        return ", all on integers"
+    names = sorted(found.left, key=lambda name: (-prices[name], name))
+    share = sum(prices[name] for name in names) / sum(prices.values())
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return f", {share:.1%} of the MACs in float: {', '.join(names[:FEW])}{more}"

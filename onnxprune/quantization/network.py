@@ -16,7 +16,7 @@ from onnxprune.quantization.profiles import Profile
 from onnxprune.quantization.ranges import RULES, Range
 from onnxprune.quantization.rounding import nearest
 
-__all__ = ["OPSET", "Quantized", "Scheme", "grids_of", "histograms", "joined", "quantized"]
+__all__ = ["OPSET", "Quantized", "Scheme", "grids_of", "histograms", "joined", "quantized", "with_ranges"]
 
 OPSET = 13  # from which a weight may have one scale per channel
 
@@ -33,6 +33,11 @@ class Scheme:
     per_channel: bool = True
     excluded: frozenset[str] = frozenset()
     ranges: tuple[tuple[str, Range], ...] = ()
+
+    @property
+    def whole(self) -> Scheme:
+        """With nothing excluded."""
+        return replace(self, excluded=frozenset())
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +93,15 @@ def _ranges(seen: Mapping[str, Histogram], placement: Placement, scheme: Scheme)
     missing = {site.tensor for site in placement.sites} - given.keys()
     found = given | {name: rule(seen[name], format) for name in missing}
     return {name: joined([found[t] for t in tensors]) for name, tensors in placement.grids.items()}
+
+
+def with_ranges(model: Model, ctx: Context, scheme: Scheme) -> Scheme:
+    """The scheme with the ranges of all tensors that may lie on a grid, so that they need not be found again."""
+    found, rule = dict(scheme.ranges), RULES[scheme.rule]
+    for name, seen in histograms(model, ctx).items():
+        if name not in found:
+            found[name] = rule(seen, scheme.profile.activations)
+    return replace(scheme, ranges=tuple(sorted(found.items())))
 
 
 def histograms(model: Model, ctx: Context) -> Mapping[str, Histogram]:

@@ -71,7 +71,7 @@ def placed(model: Model, excluded: Collection[str] = ()) -> Placement:
         if node.kind in WITHOUT_KERNEL:
             floats[node.name] = WITHOUT_KERNEL[node.kind]
         if fact is not None and fact.kind == "layer":
-            why = "excluded" if node.name in excluded else obstacle(model, node)
+            why = obstacle(model, node) or ("excluded" if node.name in excluded else None)
             if why is None:
                 layers.add(node.name)
             else:

@@ -156,7 +156,7 @@ def test_layers_to_keep_stay_in_float_and_are_named() -> None:
     after, found = record(model, calibrated(model, samples(model, 9)), keep=("Conv_0",))
     assert after.tensor("w").constant
     assert not after.tensor("u").constant
-    assert [(s.where, s.why) for s in found.skipped] == [("Conv_0", "stays in float: excluded")]
+    assert [(s.where, s.why) for s in found.skipped] == [("Conv_0", "stays in float: keep=Conv_0")]
 
 
 def test_a_second_run_finds_nothing_to_do() -> None:
