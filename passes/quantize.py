@@ -70,22 +70,20 @@ class Quantize:
         work.lift(OPSET)
         converted = convert(work)
         found = self._plain(work, ctx) if self.drop is None else self._within(self.drop, work, ctx)
-        result, before = found.result, model.opset
-        if result.placement.nodes:
-            decisions = document(work, result, found.scheme, found.decided, costs(work, ctx))
-        if result.placement.nodes or converted:
+        result, reasons = found.result, {**found.result.placement.floats, **found.decided.left}
+        if touched := bool(result.placement.nodes) or converted > 0:
+            decisions, before = document(work, result, found.scheme, found.decided, costs(work, ctx)), model.opset
             model.become(result.model)
-        for name, why in work.skipped:
-            model.skip(name, why)
-        for name, why in {**result.placement.floats, **found.decided.left}.items():
+        model.skipped.update(work.skipped)
+        for name, why in reasons.items():
             model.skip(name, f"stays in float: {why}" if why != ALREADY else f"stays as it is: {why}")
-        if not result.placement.nodes and not converted:
-            known = ALREADY in result.placement.floats.values()
-            return Unchanged(f"there is nothing to quantize{f': {ALREADY}' if known else ''}{found.note}", found.missed)
+        if not touched:
+            known = f": {ALREADY}" if ALREADY in reasons.values() else ""
+            return Unchanged(f"there is nothing to quantize{known}{found.note}", found.missed)
         lifted = f"; opset {before} → {OPSET}" if before < OPSET else ""
         written = f"; {converted} operators on integers written as QDQ" if converted else ""
         note = f"quantized {len(result.weights)} layers{written}{lifted}{found.note}"
-        return Changed(note, found.missed, decisions=decisions if result.placement.nodes else None)
+        return Changed(note, found.missed, decisions=decisions)
 
     def _plain(self, work: Model, ctx: Context) -> _Found:
         """As the options say."""
