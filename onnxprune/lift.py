@@ -40,7 +40,9 @@ def lifted(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
 
 def _changes(node: onnx.NodeProto, version: int) -> bool:
-    """Whether that version of the standard operators defines the node's anew."""
+    """Whether that version of the standard operators defines the node's anew; a Constant always says what it said."""
+    if node.op_type == "Constant":
+        return False
     try:
         return not node.domain and bool(onnx.defs.get_schema(node.op_type, version).since_version == version)
     except onnx.defs.SchemaError:  # an unknown operator, or one that comes later
