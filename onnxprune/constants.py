@@ -19,7 +19,7 @@ from onnxprune.model import Model
 from onnxprune.node import RANDOM, Array, Node, Tensor
 from onnxprune.proto import propagated, stripped
 from onnxprune.runtime import Session
-from onnxprune.sizes import SMALL, TWO_GB, nbytes
+from onnxprune.sizes import SMALL, TWO_GB, nbytes, stored_bits
 from onnxprune.spool import Weight, resting, stored
 
 __all__ = ["constant_values", "constants_behind"]
@@ -28,7 +28,6 @@ Pair: TypeAlias = tuple[Array, Array]
 
 MOVES = frozenset({"Concat", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"})
 UNKNOWN = (2**62, 2**62 + 1)  # a size on either side
-STORAGE = frozenset({"DequantizeLinear"})  # weights are stored small on purpose
 
 
 def constant_values(model: Model) -> dict[str, Array]:
@@ -53,7 +52,17 @@ def _known(pair: Pair) -> bool:
 
 def _pure(node: Node) -> bool:
     body = any(isinstance(value, onnx.GraphProto) for value in node.attrs.values())
-    return bool(node.inputs) and not node.domain and not body and node.op not in RANDOM | STORAGE
+    return bool(node.inputs) and not node.domain and not body and node.op not in RANDOM and not _decodes(node)
+
+
+def _decodes(node: Node) -> bool:
+    """Whether a weight that is stored small on purpose becomes floats, by a scale or from at most half as many bits."""
+    if node.op != "Cast":
+        return node.op == "DequantizeLinear"
+    held, made = node.x(), node.y().dtype
+    if not held.constant or held.dtype is None or made is None or held.dtype == np.bool_:
+        return False
+    return made.kind == "f" and stored_bits(held.dtype) <= min(16, stored_bits(made) // 2) and (held.rank or 0) > 0
 
 
 def _shape(node: Node) -> dict[str, Pair]:
