@@ -27,6 +27,7 @@ from onnxprune.quantization.placement import ALREADY
 from onnxprune.quantization.profiles import PROFILES
 from onnxprune.quantization.qoperators import convert
 from onnxprune.quantization.ranges import RULES
+from onnxprune.quantization.refining import refined
 from onnxprune.quantization.sensitivity import NodeLosses
 
 __all__ = ["Quantize"]
@@ -49,6 +50,7 @@ class Quantize:
 
     calibration: Annotated[str, tuple(RULES)] = option("mse", "how the range of an activation is found")
     weights: Literal["channel", "tensor"] = option("channel", "weights have a scale per channel, or one per tensor")
+    round: Literal["auto", "nearest", "gptq", "adaround"] = option("auto", "how weights are rounded; auto: gptq")
     profile: Annotated[str, ("auto", *PROFILES)] = option("auto", "the integers; auto: the target's, or this machine's")
     drop: float | None = option(None, "points that the metric may fall on calibration data: few nodes stay in float")
     keep: tuple[str, ...] = option((), "a regular expression; nodes whose whole name it matches stay in float")
@@ -77,12 +79,14 @@ class Quantize:
         model.skipped.update(work.skipped)
         for name, why in reasons.items():
             model.skip(name, f"stays in float: {why}" if why != ALREADY else f"stays as it is: {why}")
+        for name, why in result.plain.items():
+            model.skip(name, f"rounded to nearest: {why}")
         if not touched:
             known = f": {ALREADY}" if ALREADY in reasons.values() else ""
             return Unchanged(f"there is nothing to quantize{known}{found.note}", found.missed)
         lifted = f"; opset {before} → {OPSET}" if before < OPSET else ""
         written = f"; {converted} operators on integers written as QDQ" if converted else ""
-        note = f"quantized {len(result.weights)} layers{written}{lifted}{found.note}"
+        note = f"quantized {len(result.weights)} layers{result.said}{written}{lifted}{found.note}"
         return Changed(note, found.missed, decisions=decisions)
 
     def _plain(self, work: Model, ctx: Context) -> _Found:
@@ -91,7 +95,7 @@ class Quantize:
         scheme = self._scheme(work, ctx, decided)
         if self.sensitivity:
             decided = replace(decided, losses=work.get(NodeLosses(scheme.whole), ctx))
-        return _Found(quantized(work, ctx, scheme), scheme, decided)
+        return _Found(refined(work, quantized(work, ctx, scheme), ctx, self._rule), scheme, decided)
 
     def _within(self, drop: float, work: Model, ctx: Context) -> _Found:
         """With as little in float as lets no more be lost, on samples that nothing was fitted to."""
@@ -102,13 +106,16 @@ class Quantize:
         scheme = with_ranges(work, seen, self._scheme(work, seen, decided))
         losses, prices = work.get(NodeLosses(scheme.whole), seen), costs(work, ctx)
 
-        def attempt(left: frozenset[str]) -> Mixed:
-            result = quantized(work, seen, replace(scheme, excluded=scheme.excluded | left))
+        def attempt(left: frozenset[str], rule: str = "nearest") -> Mixed:
+            result = refined(work, quantized(work, seen, replace(scheme, excluded=scheme.excluded | left)), seen, rule)
             return Mixed(result, left, ctx.evaluator.measure(ctx.original, result.model, check))
 
         fixed = scheme.excluded | self._matched("int8", work)
         free = {name: loss for name, loss in losses.items() if name not in fixed}
-        found = mixed(drop, free, prices, attempt, ctx.progress)
+        found = attempt(frozenset(), self._rule)
+        if not found.within(drop):
+            plain = mixed(drop, free, prices, attempt, ctx.progress)
+            found = min(attempt(plain.left, self._rule), plain, key=lambda each: not each.within(drop))
         told = f"drop={drop:g}: {found.told()}"
         missed = () if found.within(drop) else (f"{told}, even with all in float that may be",)
         why = dict.fromkeys(sorted(found.left), f"by it more than drop={drop:g} would be lost")
@@ -138,6 +145,10 @@ class Quantize:
                 name: RULES[decided.rules[name]](seen[name], profile.activations) for name in missing & seen.keys()
             }
         return Scheme(profile, self.calibration, per_channel, frozenset(decided.left), tuple(sorted(ranges.items())))
+
+    @property
+    def _rule(self) -> str:
+        return self.round if self.round != "auto" else "gptq"
 
     def _profile(self, ctx: Context) -> str:
         return self.profile if self.profile != "auto" else ctx.target.int8 if ctx.target is not None else this_profile()

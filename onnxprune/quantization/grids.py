@@ -31,12 +31,17 @@ class Format:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Scale [channels] or [] (float32) and zero point (of the format's type); channels lie along ``axis``."""
+    """Scale [channels] or [] (float32) and zero point (of the format's type); channels lie along ``axis``.
+
+    With a ``block``, both have as many dimensions as what lies on the grid, and one slot of ``axis`` for so many of it.
+    Without an axis they are broadcast.
+    """
 
     format: Format
     scale: Array
     zero: Array
     axis: int | None = None
+    block: int = 0
 
     def quantized(self, x: Array) -> Array:
         """The nearest whole numbers, ties to even, of the format's type."""
@@ -54,9 +59,17 @@ class Grid:
         """What becomes of values: rounded to the grid, clipped to its ends."""
         return self.restored(self.quantized(x))
 
+    def taken(self, columns: Array | slice) -> Grid:
+        """The grid of some slots of the last dimension, where that has more than one; of a grid without an axis."""
+        if self.scale.ndim == 0 or self.scale.shape[-1] == 1:
+            return self
+        return Grid(self.format, self.scale[..., columns], self.zero[..., columns])
+
     def _along(self, x: Array, values: Array) -> Array:
         if self.axis is None:
             return values
+        if self.block:
+            return np.repeat(values, self.block, self.axis).take(range(x.shape[self.axis]), self.axis)
         return values.reshape([-1 if dim == self.axis % x.ndim else 1 for dim in range(x.ndim)])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from onnxprune.axes.linear import linear
 from onnxprune.model import Model
@@ -42,13 +42,18 @@ class Scheme:
 
 @dataclass(frozen=True, eq=False)
 class Quantized:
-    """A quantized network, and how it came about."""
+    """A quantized network, and how it came about.
+
+    ``said`` is what there is to say of how weights were rounded, ``plain`` which go to the nearest number, and why.
+    """
 
     model: Model
     placement: Placement
     ranges: Mapping[str, Range]
     grids: Mapping[str, Grid]
     weights: Mapping[str, Codes]
+    said: str = ""
+    plain: Mapping[str, str] = field(default_factory=dict)
 
 
 def quantized(model: Model, ctx: Context, scheme: Scheme) -> Quantized:
