@@ -62,6 +62,13 @@ EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
     "quantize": (
         {},
         {"calibration": "percentile", "weights": "tensor", "profile": "s8s8", "keep": [".*_0|/classifier.*"]},
+        {"round": "nearest"},
+    ),
+    "store": (
+        {},
+        {"bits": 4, "block": 4, "packed": True, "round": "nearest"},
+        {"bits": 2, "weights": "tensor", "decode": "dequantize", "keep": [".*_0|/classifier.*"]},
+        {"bits": 16},
     ),
 }
 CALLS = {f"{name}-{k}": (name, options) for name, ways in EXAMPLES.items() for k, options in enumerate(ways)}
