@@ -16,11 +16,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import onnx
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
 
 import onnxprune as op
+from onnxprune.explained.picture import Arrow, Box, Look
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # benchmarks
@@ -132,12 +134,63 @@ def sensitivity(path: Path) -> None:
     path.write_text(found.to_svg(), encoding="utf-8")
 
 
+def quantized_block(path: Path) -> None:
+    """One block before quantize, after it, and as onnxruntime runs it."""
+    from onnxprune.explained.svg import drawn
+
+    models = ROOT / "models"
+    before, after = (
+        op.compress(models / "digits_resnet.onnx", passes, calib=models / "digits.calib.npz").model
+        for passes in ("fold", "fold,quantize")
+    )
+    panels = (
+        _block("before", before.lean(), *BLOCK),
+        _block("after quantize", after.lean(), f"{BLOCK[0]}_quantized", BLOCK[1]),
+        _block("in onnxruntime", _optimised(after.lean()), "/stem/Concat", "/stage1/Add"),
+    )
+    path.write_text(drawn(*panels), encoding="utf-8")
+
+
+BLOCK = ("/stem/Concat_output_0", "/stage1/Relu_output_0")  # the tensors that it begins and ends with
+INTEGER, PAIR, FLOAT = "#a5d8ff", "#ffec99", "#f6f8fa"
+
+
+def _optimised(proto: onnx.ModelProto) -> onnx.ModelProto:
+    import onnxruntime as ort
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = ort.SessionOptions()
+        options.log_severity_level, options.optimized_model_filepath = 4, f"{folder}/optimised.onnx"
+        ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnx.load(options.optimized_model_filepath)
+
+
+def _block(title: str, proto: onnx.ModelProto, first: str, last: str) -> Look:
+    """What lies between two tensors; blue is computed on integers, yellow goes from floats to integers or back."""
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    boxes, arrows, open_ = {first: Box(first, f"{first}", FLOAT, False, False)}, list[Arrow](), [last]
+    while open_:
+        node = makers[open_.pop()]
+        if node.name in boxes:
+            continue
+        colour = INTEGER if node.op_type.startswith("Q") and node.op_type != "QuantizeLinear" else FLOAT
+        colour = PAIR if node.op_type.endswith("quantizeLinear") or node.op_type == "QuantizeLinear" else colour
+        boxes[node.name] = Box(node.name, node.op_type, colour, "Conv" in node.op_type, False)
+        for name in node.input:
+            if name == first or name in makers:
+                source = first if name == first else makers[name].name
+                arrows.append(Arrow(source, node.name, "", "#8b949e", False))
+                open_ += [name] if name != first else []
+    return Look(title, tuple(boxes.values()), tuple(arrows))
+
+
 PICTURES: dict[str, Callable[[Path], None]] = {
     "explain": explain,
     "run": run,
     "healing": healing,
     "scaling": scaling,
     "sensitivity": sensitivity,
+    "quantized-block": quantized_block,
 }
 
 

@@ -68,7 +68,7 @@ class _Sum:
         if z.shape != y.shape or not (np.isfinite(y).all() and np.isfinite(z).all()):
             self.noise = math.inf
         elif (scores := class_scores(y, samples)) is not None:
-            p, q = (_probabilities(each.astype(np.float64)) for each in (scores, z.reshape(scores.shape)))
+            p, q = _distributions(scores.astype(np.float64), z.reshape(scores.shape).astype(np.float64))
             self.divergence += float(np.sum(p * (np.log(p) - np.log(q))))
             self.samples += samples
         else:
@@ -90,8 +90,20 @@ class _Sum:
         return self.noise / max(signal, TINY)
 
 
-def _probabilities(scores: Array) -> Array:
-    if scores.min(initial=0) < 0 or not np.allclose(scores.sum(axis=1), 1, atol=1e-3):
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        scores /= scores.sum(axis=1, keepdims=True)
-    return np.maximum(scores, LEAST)
+def _distributions(y: Array, z: Array) -> tuple[Array, Array]:
+    """The class probabilities of both; what stands for the original's probabilities is some too, if not of sum 1."""
+    if not _probable(y):
+        y, z = _softmax(y), _softmax(z)
+    elif not _probable(z):  # rounded to a grid, say
+        z = np.maximum(z, LEAST)
+        z = z / z.sum(axis=1, keepdims=True)
+    return np.maximum(y, LEAST), np.maximum(z, LEAST)
+
+
+def _probable(scores: Array) -> bool:
+    return bool(scores.min(initial=0) >= 0 and np.allclose(scores.sum(axis=1), 1, atol=1e-3))
+
+
+def _softmax(scores: Array) -> Array:
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))

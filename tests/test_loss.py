@@ -72,6 +72,13 @@ def test_it_is_what_the_definition_says(text: str, defined: Callable[[Array, Arr
     assert found != pytest.approx(defined(z, y), rel=1e-2)
 
 
+def test_what_stands_for_probabilities_is_some_too_where_rounding_changed_its_sum() -> None:
+    model = net(CHANCES)
+    result = net(CHANCES.replace("y = Softmax<axis=1>(a)", "s = Softmax<axis=1>(a)  y = Mul(s, k)").replace(
+        "float[4,5] w>", "float[4,5] w, float k = {1.01}>"))  # fmt: skip
+    assert losses(model, [result], data(model)) == pytest.approx([0], abs=1e-6)
+
+
 def test_probabilities_are_not_put_through_a_softmax_again() -> None:
     model = net(CHANCES)
     result, given = other(model), data(model)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,12 @@ from onnxprune.sweeps.chart import STYLE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw"]
+__all__ = ["draw", "drawn"]
 
 WIDE, HIGH = 2.4, 0.85  # inches from one operator to the next
 NARROW, REACH = 0.3, 0.33  # of a place: the room of an arrow that passes, and from the middle of a box to its edge
 SWEEPS = 8
+LEAST, TITLE = 4.0, 0.5  # inches that a picture is wide, and that its title takes
 HELD, EDGE = "#cf222e", "#57606a"
 
 Spot = tuple[float, float]
@@ -38,24 +40,60 @@ Spot = tuple[float, float]
 
 def draw(explanation: Explanation) -> str:
     """The text of an SVG file."""
-    seen = look(explanation)
-    spots, ways = _places(seen)
-    xs, ys = ([spot[side] for way in [spots.values(), *ways] for spot in way] or [0.0] for side in (0, 1))
-    width, height = (max(xs) - min(xs) + 1) * WIDE, (max(ys) - min(ys) + 1) * HIGH + 0.5
+    return drawn(look(explanation))
+
+
+def drawn(*panels: Look) -> str:
+    """The text of an SVG file of several pictures, side by side."""
+    layouts = [_Layout(panel, *_places(panel)) for panel in panels]
+    widths = [max(layout.width, LEAST) for layout in layouts]
+    width, height = sum(widths), max(layout.height for layout in layouts)
     with rc_context(STYLE), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a letter that the font lacks becomes a box
-        figure = Figure(figsize=(max(width, 4.0), height))
-        axes = figure.add_axes((0, 0, 1, (height - 0.5) / height))
-        axes.set(xlim=(min(xs) - 0.5, max(xs) + 0.5), ylim=(max(ys) + 0.5, min(ys) - 0.5))
-        axes.set_axis_off()
-        for arrow, way in zip(seen.arrows, ways, strict=True):
-            _draw_arrow(axes, arrow, way)
-        for box in seen.boxes:
-            _draw_box(axes, box, spots[box.name])
-        figure.text(0.1 / max(width, 4.0), 1 - 0.12 / height, seen.title, fontsize=11, weight="bold", va="top")
+        figure = Figure(figsize=(width, height))
+        for index, layout in enumerate(layouts):
+            left, own = sum(widths[:index]), layout.height - TITLE
+            layout.draw(
+                figure.add_axes((left / width, 1 - layout.height / height, widths[index] / width, own / height))
+            )
+            at = (left + 0.1) / width, 1 - 0.12 / height
+            figure.text(*at, layout.seen.title, fontsize=11, weight="bold", va="top")
         stream = io.StringIO()
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Title": seen.title})
+        figure.savefig(
+            stream, format="svg", metadata={"Date": None, "Title": ", ".join(panel.title for panel in panels)}
+        )
     return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where everything of one picture stands."""
+
+    seen: Look
+    spots: Mapping[str, Spot]
+    ways: Sequence[Sequence[Spot]]
+
+    def _ends(self, side: int) -> tuple[float, float]:
+        held = [spot[side] for way in [self.spots.values(), *self.ways] for spot in way] or [0.0]
+        return min(held), max(held)
+
+    @property
+    def width(self) -> float:
+        """In inches, as is the height."""
+        return (self._ends(0)[1] - self._ends(0)[0] + 1) * WIDE
+
+    @property
+    def height(self) -> float:
+        return (self._ends(1)[1] - self._ends(1)[0] + 1) * HIGH + TITLE
+
+    def draw(self, axes: Axes) -> None:
+        (left, right), (top, bottom) = self._ends(0), self._ends(1)
+        axes.set(xlim=(left - 0.5, right + 0.5), ylim=(bottom + 0.5, top - 0.5))
+        axes.set_axis_off()
+        for arrow, way in zip(self.seen.arrows, self.ways, strict=True):
+            _draw_arrow(axes, arrow, way)
+        for box in self.seen.boxes:
+            _draw_box(axes, box, self.spots[box.name])
 
 
 def _places(seen: Look) -> tuple[dict[str, Spot], list[list[Spot]]]:
@@ -101,7 +139,7 @@ def _apart(wish: Mapping[Hashable, float]) -> dict[Hashable, float]:
     return dict(zip(names, places.tolist(), strict=True))
 
 
-def _draw_arrow(axes: Axes, arrow: Arrow, way: list[Spot]) -> None:
+def _draw_arrow(axes: Axes, arrow: Arrow, way: Sequence[Spot]) -> None:
     (x0, y0), *corners, (x1, y1) = way
     points = [(x0, y0 + REACH), *((x, y + side * REACH) for x, y in corners for side in (-1, 1)), (x1, y1 - REACH)]
     colour, wide = (HELD, 2.4) if arrow.marked else (arrow.colour, 1.6)
