@@ -13,6 +13,7 @@ from onnxprune.node import Array, Node
 from onnxprune.quantization.grids import Format, Grid, activation_grid
 from onnxprune.quantization.operators import OPERATORS
 from onnxprune.quantization.placement import Placement, Site, activations
+from onnxprune.quantization.settled import on_grid
 
 __all__ = ["Codes", "insert", "insert_weight"]
 
@@ -39,13 +40,14 @@ def insert(model: Model, placement: Placement, grids: Mapping[str, Grid], weight
     """
     of_tensor = {site.tensor: grids[site.grid] for site in placement.sites}
     pairs, chosen = _Pairs(model), set(placement.nodes)
+    sites = [site for site in placement.sites if on_grid(model, site.tensor) is None]
     for node in pairs.nodes:
         view = linear(node)
         if node.name in weights and view is not None:
             _insert_layer(pairs, view, weights[node.name], of_tensor[view.x.name])
         elif node.name in chosen and OPERATORS[node.op].kind != "move":
             _insert_operands(pairs, node, of_tensor[activations(node)[0].name].format)
-    for site in placement.sites:
+    for site in sites:
         _insert_site(pairs, site, of_tensor[site.tensor], chosen)
     model.sweep()
 

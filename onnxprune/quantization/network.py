@@ -15,6 +15,7 @@ from onnxprune.quantization.placement import Placement, clip_behind, limits_of, 
 from onnxprune.quantization.profiles import Profile
 from onnxprune.quantization.ranges import RULES, Range
 from onnxprune.quantization.rounding import nearest
+from onnxprune.quantization.settled import on_grid
 
 __all__ = ["OPSET", "Quantized", "Scheme", "grids_of", "histograms", "joined", "quantized", "with_ranges"]
 
@@ -120,9 +121,12 @@ def joined(ranges: Sequence[Range]) -> Range:
 
 
 def grids_of(model: Model, placement: Placement, ranges: Mapping[str, Range], format: Format) -> dict[str, Grid]:
-    """The grid of all tensors that share one, within what a clip leaves of each."""
+    """The grid of all tensors that share one, within what a clip leaves of each; one that is there already is kept."""
     grids = {}
     for name, tensors in placement.grids.items():
+        if there := [grid for t in tensors if (grid := on_grid(model, t)) is not None]:
+            grids[name] = there[0]
+            continue
         limits = [limits_of(model, t) for t in tensors]
         within = max(each[0] for each in limits), min(each[1] for each in limits)
         grids[name] = activation_grid(*ranges[name], format, within)

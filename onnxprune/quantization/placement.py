@@ -16,6 +16,7 @@ from onnxprune.model import Model
 from onnxprune.node import Node, Tensor
 from onnxprune.quantization.grids import UNLIMITED
 from onnxprune.quantization.operators import OPERATORS, WITHOUT_KERNEL, Fact
+from onnxprune.quantization.settled import on_grid
 
 __all__ = [
     "ALREADY",
@@ -100,7 +101,7 @@ def obstacle(model: Model, node: Node) -> str | None:
     if any(t is not None and t.dtype != np.float32 for t in (*node.inputs, *node.outputs)):
         kinds = {str(t.dtype) for t in node.tensors() if t.dtype is not None} - {"float32"}
         return f"it computes on {', '.join(sorted(kinds)) or 'a type that is not known'}, and kernels take float32"
-    if any(t is not None and _quantized(model, t) for t in node.inputs[:2]):
+    if (where := [_quantized(model, t) for t in node.inputs[:2] if t is not None]) and (where[-1] or all(where)):
         return ALREADY
     view = linear(node)
     if view is None:
@@ -154,20 +155,30 @@ class _Draft:
             return name
 
         made = {name for node in map(model.node, self.chosen) for name in made_by(self._model, node)}
+        settled = {name for name in self._on_grid if on_grid(model, name) is not None}
         for node in model.nodes:
             fact = _fact(node)
             if node.name in self.chosen and fact is not None and fact.kind == "move":
-                for name in self._tied(node):
+                tied = self._tied(node, settled)
+                for name in tied:
                     parent[root(name)] = root(node.y().name)
+                settled.update(tied if settled.intersection(tied) else [])
         names = [t.name for t in model.inputs if t.name in self._on_grid]
         names += [t.name for n in model.nodes for t in n.outputs if t is not None and t.name in self._on_grid]
         return tuple(Site(name, root(name), name in made) for name in names)
 
-    def _tied(self, node: Node) -> list[str]:
-        """What lies on the grid of what a move makes; of several inputs those that nobody else reads, clipped alike."""
+    def _alone(self, name: str) -> bool:
+        """Whether one node reads a tensor, and nobody else."""
+        return len(self._model.consumers(name)) == 1 and not self._model.is_output(name)
+
+    def _tied(self, node: Node, settled: Collection[str]) -> list[str]:
+        """What lies on the grid of what a move makes.
+
+        Of several inputs those whose grid is not settled, that nobody else reads, and that are clipped alike.
+        """
         read, outputs = [t.name for t in activations(node)], made_by(self._model, node)
         if OPERATORS[node.op].tied:
-            alone = [name for name in read if len(self._model.consumers(name)) == 1 and not self._model.is_output(name)]
+            alone = [name for name in read if name not in settled and self._alone(name)]
             ends = {name: limits_of(self._model, name) for name in read}
             free = [name for name in alone if ends[name] == UNLIMITED]
             read = alone if len({*ends.values()}) == 1 else free
