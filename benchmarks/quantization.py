@@ -86,7 +86,7 @@ class _Bench:
         timed = {"turns": list(self._turns), "onnxruntime": version("onnxruntime")}
         ours = Kept.of(args.resume, {**timed, "git": versions()["git"]}, KEYS)
         theirs = Kept.of(args.resume, {**timed, "peers": REQUIREMENTS.read_text(encoding="utf-8")}, KEYS)
-        self._kept = {way: ours if way == OURS else theirs for way in WAYS}
+        self._kept = {way: ours if way.startswith(OURS) else theirs for way in WAYS}
         self._given: Path | None = args.quantizers
 
     def rows(self, network: Network) -> Iterator[Row]:

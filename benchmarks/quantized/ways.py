@@ -22,14 +22,14 @@ Quantize: TypeAlias = Callable[[Path, Path, Path], object]  # model, samples, wh
 Ready: TypeAlias = Callable[[str], Quantize]  # imports all that is needed; "channel" or "tensor" for the weights
 
 
-def _onnxprune(weights: str) -> Quantize:
+def _onnxprune(options: str, weights: str) -> Quantize:
     from onnxprune.cache import Cache
     from onnxprune.compression import prepare
     from onnxprune.job import Job
     from onnxprune.manager import PassManager
 
     def quantize(model: Path, samples: Path, target: Path) -> None:
-        job = Job.of(f"fold,quantize:weights={weights}", None, {"calib": samples, "cache": Cache(None)})
+        job = Job.of(f"fold,quantize:weights={weights}{options}", None, {"calib": samples, "cache": Cache(None)})
         manager = PassManager(job.recipe.passes)
         ready = prepare(model, job, [manager])
         result = ready.ctx.original.copy()
@@ -93,7 +93,8 @@ def _onnxsim(method: str, weights: str) -> Quantize:
 
 
 WAYS: Mapping[str, Ready] = {
-    "onnxprune": _onnxprune,
+    "onnxprune": partial(_onnxprune, ""),
+    "onnxprune drop=1": partial(_onnxprune, ":drop=1"),
     **{f"onnxruntime {method}": partial(_onnxruntime, method) for method in ("MinMax", "Entropy", "Percentile")},
     "nncf": _nncf,
     **{f"onnxsim {method}": partial(_onnxsim, method) for method in ("minmax", "mse")},
