@@ -152,7 +152,8 @@ def quantized_block(path: Path) -> None:
 
 
 BLOCK = ("/stem/Concat_output_0", "/stage1/Relu_output_0")  # the tensors that it begins and ends with
-INTEGER, PAIR, FLOAT = "#a5d8ff", "#ffec99", "#f6f8fa"
+INTEGER, FLOAT = "#a5d8ff", "#f6f8fa"
+PAIRED = dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), "#ffec99")
 
 
 def _optimised(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -168,14 +169,18 @@ def _optimised(proto: onnx.ModelProto) -> onnx.ModelProto:
 def _block(title: str, proto: onnx.ModelProto, first: str, last: str) -> Look:
     """What lies between two tensors; blue is computed on integers, yellow goes from floats to integers or back."""
     makers = {name: node for node in proto.graph.node for name in node.output}
-    boxes, arrows, open_ = {first: Box(first, f"{first}", FLOAT, False, False)}, list[Arrow](), [last]
+    held = {
+        t.name: f"{onnx.helper.tensor_dtype_to_string(t.data_type)[12:].lower()} {[*t.dims]}"
+        for t in proto.graph.initializer
+    }
+    boxes, arrows, open_ = {first: Box(first, first, FLOAT, False, False)}, list[Arrow](), [last]
     while open_:
         node = makers[open_.pop()]
         if node.name in boxes:
             continue
-        colour = INTEGER if node.op_type.startswith("Q") and node.op_type != "QuantizeLinear" else FLOAT
-        colour = PAIR if node.op_type.endswith("quantizeLinear") or node.op_type == "QuantizeLinear" else colour
-        boxes[node.name] = Box(node.name, node.op_type, colour, "Conv" in node.op_type, False)
+        colour = PAIRED.get(node.op_type, INTEGER if node.op_type.startswith("Q") else FLOAT)
+        label = "\n".join([node.op_type, *(held[name] for name in node.input[:1] if name in held)])
+        boxes[node.name] = Box(node.name, label, colour, "Conv" in node.op_type, False)
         for name in node.input:
             if name == first or name in makers:
                 source = first if name == first else makers[name].name
