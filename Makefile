@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint architectures coverage zoo cross builds corpora operators fuzz faults large docs pictures accuracy bench models clean
+.PHONY: demo test lint architectures coverage zoo cross builds corpora operators fuzz faults large docs pictures accuracy quantization bench models clean
 
 demo: .venv/.ready  ## compress a network that lies in the repository, into build/demo/
 	$(BIN)/onnxprune models/digits_resnet.onnx --passes fold,prune:macs=50% --calib models/digits.calib.npz \
@@ -30,6 +30,10 @@ coverage: .venv/.ready  ## export, prune and compare them anew, beside the peers
 
 accuracy: .venv/.ready  ## networks of ../shared/zoo pruned without training, beside the peers; hours
 	$(BIN)/python -m benchmarks pruning --peers --curve --page docs/accuracy.md -o build/accuracy.json
+
+quantization: .venv/.ready  ## networks of ../shared/zoo quantized, beside the peers; an hour or two, and goes on where it stopped
+	$(BIN)/python -m benchmarks quantization --resume build/quantization/rows.jsonl --page docs/quantization-benchmark.md \
+	  -o build/quantization.json
 
 corpora: .venv/.ready  ## the suite on the backend cases of onnx, with counts
 	$(BIN)/pytest -m corpora tests/corpora

@@ -20,7 +20,7 @@ from onnxprune.axes.reasons import KINDS
 from onnxprune.axes.rules import facts_of
 from onnxprune.explained.explanation import schema
 from onnxprune.explained.picture import look
-from onnxprune.explained.svg import _places
+from onnxprune.explained.svg import _places, drawn
 from onnxprune.model import Model
 
 SHUFFLE = """(float[1,24,8,8] x) => (float[1,10] y)
@@ -262,6 +262,14 @@ def test_svg_shows_every_operator_and_is_the_same_every_time(node: str | None) -
     boxes = [g for g in root.iter("{http://www.w3.org/2000/svg}g") if (g.get("id") or "").startswith("patch_")]
     seen = look(found)
     assert len(boxes) >= len(seen.boxes) + len(seen.arrows)
+
+
+def test_pictures_side_by_side_take_the_room_of_all() -> None:
+    seen = [look(op.explain(net(text))) for text in (SHUFFLE, PYRAMID)]
+    roots = [ElementTree.fromstring(drawn(*panels)) for panels in ([seen[0]], [seen[1]], seen)]
+    widths, heights = ([float(root.attrib[side].removesuffix("pt")) for root in roots] for side in ("width", "height"))
+    assert widths[2] == pytest.approx(widths[0] + widths[1])
+    assert heights[2] == max(heights[:2])
 
 
 def test_of_an_operator_its_own_groups_are_drawn_and_the_way_is_marked() -> None:
