@@ -13,7 +13,7 @@ from onnxprune.node import Array, Node
 from onnxprune.quantization.grids import Format, Grid, activation_grid
 from onnxprune.quantization.operators import OPERATORS
 from onnxprune.quantization.placement import Placement, Site, activations
-from onnxprune.quantization.settled import on_grid
+from onnxprune.quantization.settled import on_grid, restored
 
 __all__ = ["Codes", "insert", "insert_weight"]
 
@@ -40,15 +40,18 @@ def insert(model: Model, placement: Placement, grids: Mapping[str, Grid], weight
     """
     of_tensor = {site.tensor: grids[site.grid] for site in placement.sites}
     pairs, chosen = _Pairs(model), set(placement.nodes)
-    sites = [site for site in placement.sites if on_grid(model, site.tensor) is None]
+    twins = {site.tensor: restored(model, site.tensor) for site in placement.sites if on_grid(model, site.tensor)}
     for node in pairs.nodes:
         view = linear(node)
         if node.name in weights and view is not None:
             _insert_layer(pairs, view, weights[node.name], of_tensor[view.x.name])
         elif node.name in chosen and OPERATORS[node.op].kind != "move":
             _insert_operands(pairs, node, of_tensor[activations(node)[0].name].format)
-    for site in sites:
-        _insert_site(pairs, site, of_tensor[site.tensor], chosen)
+    for site in placement.sites:
+        if (twin := twins.get(site.tensor)) is None:
+            _insert_site(pairs, site, of_tensor[site.tensor], chosen)
+        elif twin != site.tensor:
+            pairs.lead(site.tensor, twin, None if site.made else chosen)
     model.sweep()
 
 
@@ -88,9 +91,11 @@ def _insert_site(pairs: _Pairs, site: Site, grid: Grid, chosen: Collection[str])
         pairs.pair(raw, grid, site.grid, name)
         return
     pairs.pair(name, grid, site.grid, twin := model.fresh_name(f"{name}_dequantized"))
-    for node, index in pairs.readers.get(name, ()):
-        if node.name in chosen and any(t.name == name for t in activations(node)):
-            model.set_input(node, index, twin)
+    pairs.lead(name, twin, chosen)
+
+
+def _computes(node: Node, name: str) -> bool:
+    return any(t.name == name for t in activations(node))
 
 
 class _Pairs:
@@ -118,6 +123,13 @@ class _Pairs:
         parameters = self._named[of]
         self.model.insert("QuantizeLinear", [source, *parameters], [codes], name=f"{result}_QuantizeLinear")
         self.model.insert("DequantizeLinear", [codes, *parameters], [result], name=f"{result}_DequantizeLinear")
+
+    def lead(self, name: str, twin: str, chosen: Collection[str] | None) -> None:
+        """Let nodes read a twin of a tensor: those ``chosen`` for what they compute with, or all but what rounds it."""
+        for node, index in self.readers.get(name, ()):
+            rounds, captures = node.op == "QuantizeLinear", index >= len(node.inputs)
+            if not (rounds or captures) if chosen is None else node.name in chosen and _computes(node, name):
+                self.model.set_input(node, index, twin)
 
     def weight(self, view: Linear, codes: Codes) -> None:
         """A layer's weight; it keeps its name where nobody else reads it."""

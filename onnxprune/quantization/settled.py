@@ -6,7 +6,7 @@ from onnxprune.model import Model
 from onnxprune.node import Node
 from onnxprune.quantization.grids import Format, Grid
 
-__all__ = ["on_grid"]
+__all__ = ["on_grid", "restored"]
 
 FORMATS = {"uint8": Format("uint8", 0, 255), "int8": Format("int8", -128, 127)}
 
@@ -17,6 +17,15 @@ def on_grid(model: Model, name: str) -> Grid | None:
     around = [source] if source is not None and source.op == "DequantizeLinear" else []
     around += [node for node in model.consumers(name) if node.op == "QuantizeLinear"]
     return next((grid for node in around if (grid := _grid(node)) is not None), None)
+
+
+def restored(model: Model, name: str) -> str:
+    """What to read for a tensor that goes to a grid: what it is restored to there, or itself where there is nothing."""
+    behind = [
+        node.y().name for node in model.consumers(name) if node.op == "QuantizeLinear" and _grid(node) is not None
+    ]
+    twins = [node.y().name for codes in behind for node in model.consumers(codes) if node.op == "DequantizeLinear"]
+    return twins[0] if twins else name
 
 
 def _grid(node: Node) -> Grid | None:

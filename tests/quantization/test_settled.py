@@ -9,6 +9,7 @@ import pytest
 from oracle import feeds, net, run
 from prunes import calibrated, samples
 
+from benchmarks.quantized.scores import left_in_float
 from onnxprune.manager import PassManager, PassRecord
 from onnxprune.model import Model
 from onnxprune.passes import Context
@@ -18,6 +19,10 @@ CHAIN = """(float[N,3,8,8] x) => (float[N,5,4,4] y)
     <float[6,3,3,3] w, float[6] b, float[6,6,1,1] v, float[6,12,1,1] u, float[5,6,1,1] t>
     { a = Conv<pads=[1,1,1,1]>(x, w, b)  r = Relu(a)  m = MaxPool<kernel_shape=[2,2], strides=[2,2]>(r)
       c = Conv(m, v)  d = Concat<axis=1>(m, c)  e = Conv(d, u)  f = Relu(e)  y = Conv(f, t) }"""
+
+FORK = """(float[N,3,8,8] x) => (float[N,5,8,8] y)
+    <float[6,3,1,1] w, float[6] b, float[6,3,1,1] v, float[6,12,1,1] u, float[5,6,1,1] t>
+    { a = Conv(x, w, b)  c = Conv(x, v)  d = Concat<axis=1>(a, c)  e = Conv(d, u)  s = Add(e, a)  y = Conv(s, t) }"""
 
 
 def quantize(model: Model, ctx: Context, **options: object) -> tuple[Model, PassRecord]:
@@ -46,9 +51,10 @@ def test_a_quantized_network_is_kept_and_that_is_said() -> None:
     assert {skip.why for skip in record.skipped} == {"stays as it is: it is quantized already"}
 
 
+@pytest.mark.parametrize("text", [CHAIN, FORK])
 @pytest.mark.parametrize("kept", range(4))
-def test_what_is_left_in_float_is_quantized_on_the_grids_that_are_there(kept: int) -> None:
-    model = net(CHAIN)
+def test_what_is_left_in_float_is_quantized_on_the_grids_that_are_there(text: str, kept: int, tmp_path: Path) -> None:
+    model = net(text)
     ctx = calibrated(model, samples(model, 20))
     whole, _ = quantize(model, ctx)
     part, record = quantize(model, ctx, keep=(layers(model)[kept],))
@@ -59,6 +65,10 @@ def test_what_is_left_in_float_is_quantized_on_the_grids_that_are_there(kept: in
     assert sum(node.op == "QuantizeLinear" for node in rest.nodes) == sum(n.op == "QuantizeLinear" for n in whole.nodes)
     for name, value in ((t.name, t.value()) for t in part.constants if t.name.endswith(("_scale", "_zero_point"))):
         assert np.array_equal(rest.tensor(name).value(), value)
+    part.save(tmp_path / "part.onnx")
+    rest.save(tmp_path / "rest.onnx")
+    assert sum(left_in_float(tmp_path / "part.onnx").values()) == 1
+    assert not left_in_float(tmp_path / "rest.onnx")
     inputs = feeds(model)
     (z,), (y,) = run(rest, inputs), run(model, inputs)
     assert np.abs(z - y).max() < 0.1 * np.abs(y).max()
