@@ -56,7 +56,9 @@ class Quantize:
     keep: tuple[str, ...] = option((), "a regular expression; nodes whose whole name it matches stay in float")
     int8: tuple[str, ...] = option((), "a regular expression; nodes whose whole name it matches drop= leaves alone")
     sensitivity: bool = option(False, "measure what the network loses by each node alone; drop= does so anyway")
-    decisions: Path | None = option(None, "a quantize.json to obey; calibration, weights and profile then have no say")
+    decisions: Path | None = option(
+        None, "a quantize.json to obey; calibration, weights, round and profile then have no say"
+    )
 
     def __post_init__(self) -> None:
         readable("keep", self.keep)
@@ -86,7 +88,7 @@ class Quantize:
             return Unchanged(f"there is nothing to quantize{known}{found.note}", found.missed)
         lifted = f"; opset {before} → {OPSET}" if before < OPSET else ""
         written = f"; {converted} operators on integers written as QDQ" if converted else ""
-        note = f"quantized {len(result.weights)} layers{result.said}{written}{lifted}{found.note}"
+        note = f"quantized {len(result.weights)} layers{written}{lifted}{result.said}{found.note}"
         return Changed(note, found.missed, decisions=decisions)
 
     def _plain(self, work: Model, ctx: Context) -> _Found:
@@ -95,7 +97,7 @@ class Quantize:
         scheme = self._scheme(work, ctx, decided)
         if self.sensitivity:
             decided = replace(decided, losses=work.get(NodeLosses(scheme.whole), ctx))
-        return _Found(refined(work, quantized(work, ctx, scheme), ctx, self._rule), scheme, decided)
+        return _Found(refined(work, quantized(work, ctx, scheme), ctx, decided.round or self._rule), scheme, decided)
 
     def _within(self, drop: float, work: Model, ctx: Context) -> _Found:
         """With as little in float as lets no more be lost, on samples that nothing was fitted to."""
@@ -107,7 +109,7 @@ class Quantize:
         losses, prices = work.get(NodeLosses(scheme.whole), seen), costs(work, ctx)
 
         def attempt(left: frozenset[str], rule: str = "nearest") -> Mixed:
-            result = refined(work, quantized(work, seen, replace(scheme, excluded=scheme.excluded | left)), seen, rule)
+            result = refined(work, quantized(work, seen, replace(scheme, excluded=scheme.excluded | left)), ctx, rule)
             return Mixed(result, left, ctx.evaluator.measure(ctx.original, result.model, check))
 
         fixed = scheme.excluded | self._matched("int8", work)

@@ -2,8 +2,8 @@
 
 Of each grid it says what range it covers and by which rule, of each node where it is computed and why, what the network
 loses by it alone, what it costs, and the option that would decide otherwise. What is obeyed when it is given back are
-``profile``, ``weights``, the ``range`` of a grid (or its ``rule``, where the range was taken out) and where a node is
-computed (``on``).
+``profile``, ``weights``, ``round``, the ``range`` of a grid (or its ``rule``, where the range was taken out) and where
+a node is computed (``on``).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from onnxprune.quantization.operators import OPERATORS
 from onnxprune.quantization.placement import obstacle
 from onnxprune.quantization.profiles import PROFILES
 from onnxprune.quantization.ranges import RULES, Range
+from onnxprune.quantization.rounding import RULES as ROUNDS
 
 __all__ = ["Decisions", "document", "read"]
 
@@ -46,6 +47,7 @@ class Decisions:
     losses: Mapping[str, float] = field(default_factory=dict)
     profile: str | None = None
     weights: str | None = None
+    round: str | None = None
 
 
 def document(
@@ -68,6 +70,7 @@ def document(
     parts = {
         "profile": next(name for name, profile in PROFILES.items() if profile == scheme.profile),
         "weights": "channel" if scheme.per_channel else "tensor",
+        "round": result.rule,
         "grids": grids,
         "nodes": {n.name: _decided(model, n, reasons.get(n.name), losses[n.name], costs[n.name]) for n in nodes},
     }
@@ -118,7 +121,8 @@ def _checked(given: object, model: Model) -> Decisions:
     losses = {name: float(each["loss"]) for name, each in told.items() if isinstance(each.get("loss"), float | int)}
     profile = _one_of("profile", whole.get("profile"), PROFILES, "'profile'")
     weights = _one_of("weights", whole.get("weights"), ("channel", "tensor"), "'weights'")
-    return Decisions(rules, ranges, left, losses, profile, weights)
+    round = _one_of("round", whole.get("round"), ("nearest", *ROUNDS), "'round'")
+    return Decisions(rules, ranges, left, losses, profile, weights, round)
 
 
 def _of_grids(grids: Mapping[str, Any], model: Model) -> tuple[dict[str, str], dict[str, Range]]:

@@ -45,7 +45,8 @@ class Scheme:
 class Quantized:
     """A quantized network, and how it came about.
 
-    ``said`` is what there is to say of how weights were rounded, ``plain`` which go to the nearest number, and why.
+    ``rule`` is how weights were rounded, ``said`` what there is to say of it, ``plain`` which go to the nearest number
+    all the same, and why.
     """
 
     model: Model
@@ -53,6 +54,7 @@ class Quantized:
     ranges: Mapping[str, Range]
     grids: Mapping[str, Grid]
     weights: Mapping[str, Codes]
+    rule: str = "nearest"
     said: str = ""
     plain: Mapping[str, str] = field(default_factory=dict)
 

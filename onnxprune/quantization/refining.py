@@ -19,7 +19,7 @@ __all__ = ["refined", "rerounded"]
 
 
 def refined(model: Model, result: Quantized, ctx: Context, rule: str) -> Quantized:
-    """The quantized model with its weights rounded by a rule, or as it is where it is nearer to the model that way.
+    """The quantized model with its weights rounded by a rule, or as it is where that brings it no nearer to the model.
 
     Weights are rounded for what the fit part of the calibration data makes, and judged by the check part.
     """
@@ -28,13 +28,15 @@ def refined(model: Model, result: Quantized, ctx: Context, rule: str) -> Quantiz
     fit, check = ctx.calibration.split()
     found = rerounded(model, result, replace(ctx, calibration=fit), rule)
     before, after = losses(model, [result.model, found.model], check)
+    if after == before:
+        return result
     if not after < before:
         return replace(result, said=f"; rounding by {rule} refused: loss {before:.3g} → {after:.3g}")
-    return replace(found, said=f"; weights rounded by {rule}: loss {before:.3g} → {after:.3g}")
+    return replace(found, rule=rule, said=f"; weights rounded by {rule}: loss {before:.3g} → {after:.3g}")
 
 
 def rerounded(model: Model, result: Quantized, ctx: Context, rule: str) -> Quantized:
-    """The same, whatever comes of it; weights stay on their grids, those of a layer of which there is no H as they are."""
+    """The same, whatever comes of it; weights stay on their grids, and as they are where no H is known."""
     work, weights = result.model.copy(), dict(result.weights)
     views = {name: view for name in weights if (view := linear(model.node(name))) is not None}
     plain = {name: why for name, view in views.items() if (why := unseen(view)) is not None}
