@@ -60,7 +60,7 @@ def test_what_is_left_in_float_is_quantized_on_the_grids_that_are_there(text: st
     part, record = quantize(model, ctx, keep=(layers(model)[kept],))
     assert not twice(part)
     rest, record = quantize(part, ctx)
-    assert record.note == "quantized 1 layers"
+    assert record.note.startswith("quantized 1 layers")
     assert not twice(rest)
     assert sum(node.op == "QuantizeLinear" for node in rest.nodes) == sum(n.op == "QuantizeLinear" for n in whole.nodes)
     for name, value in ((t.name, t.value()) for t in part.constants if t.name.endswith(("_scale", "_zero_point"))):
@@ -78,7 +78,7 @@ def test_a_layer_whose_weight_alone_is_quantized_stays_as_it_is() -> None:
     model = net("""(float[N,4] x) => (float[N,5] y) <float[4,6] w, int8[6,5] q, float s = {0.01}, int8 z = {0}>
         { a = MatMul(x, w)  v = DequantizeLinear(q, s, z)  y = MatMul(a, v) }""")
     after, record = quantize(model, calibrated(model, samples(model, 20)))
-    assert record.note == "quantized 1 layers"
+    assert record.note.startswith("quantized 1 layers")
     assert [skip.why for skip in record.skipped] == ["stays as it is: it is quantized already"]
     assert sum(node.op == "QuantizeLinear" for node in after.nodes) == 1
 
