@@ -27,10 +27,10 @@ def refined(model: Model, result: Quantized, ctx: Context, rule: str) -> Quantiz
         return result
     fit, check = ctx.calibration.split()
     found = rerounded(model, result, replace(ctx, calibration=fit), rule)
-    before, after = losses(model, [result.model, found.model], check)
-    if after == before:
+    if all(np.array_equal(found.weights[name].values, codes.values) for name, codes in result.weights.items()):
         return result
-    if not after < before:
+    before, after = losses(model, [result.model, found.model], check)
+    if not after <= before:
         return replace(result, said=f"; rounding by {rule} refused: loss {before:.3g} → {after:.3g}")
     return replace(found, rule=rule, said=f"; weights rounded by {rule}: loss {before:.3g} → {after:.3g}")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from prunes import calibrated, samples
 from onnxprune.axes.linear import Linear, linear
 from onnxprune.loss import losses
 from onnxprune.node import Array
+from onnxprune.passes import Changed
 from onnxprune.quantization import refining
 from onnxprune.quantization.gptq import gptq
 from onnxprune.quantization.grids import Format, Grid
@@ -25,6 +28,7 @@ from onnxprune.quantization.rounding import RULES, nearest, rounded
 from onnxprune.quantization.seen import seen
 from onnxprune.quantization.steps import blocked, fitting
 from onnxprune.runtime import Session
+from passes.quantize import Quantize
 
 FORMATS = {bits: Format("int8", -(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (2, 3, 4, 8)}
 every_rule = pytest.mark.parametrize("rule", RULES)
@@ -253,3 +257,20 @@ def test_weights_that_would_make_a_network_worse_are_refused(monkeypatch: pytest
     better = refined(model, plain, ctx, "gptq")
     assert better.model.fingerprint() != plain.model.fingerprint()
     assert "weights rounded by gptq" in better.said
+
+
+def test_how_weights_were_rounded_is_part_of_the_decisions(tmp_path: Path) -> None:
+    model = net(NET)
+    ctx = calibrated(model, samples(model, 64))
+    rounds = {rule: model.copy() for rule in ("gptq", "nearest")}
+    for rule, each in rounds.items():
+        outcome = Quantize(round=rule).run(each, ctx)
+        assert isinstance(outcome, Changed)
+        assert outcome.decisions is not None
+        assert outcome.decisions["round"] == rule
+        (tmp_path / f"{rule}.json").write_text(json.dumps(outcome.decisions))
+    for rule, each in rounds.items():
+        again = model.copy()
+        Quantize(decisions=tmp_path / f"{rule}.json", round="adaround").run(again, ctx)
+        assert again.fingerprint() == each.fingerprint()
+    assert rounds["gptq"].fingerprint() != rounds["nearest"].fingerprint()
