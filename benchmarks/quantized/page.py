@@ -26,8 +26,8 @@ dash, and its message stands at the end. This page is written by
 [benchmarks/quantization.py](../benchmarks/quantization.py); none of its figures is typed by hand.
 """
 DIVERGENCE = """\
-Mean KL divergence from the float network, in nats; a class that is given 0, as where a Softmax ends on 8 bits, counts as
-given 1e-12:
+Mean KL divergence from the float network, in nats; a class that is given 0, as where a Softmax ends on 8 bits, counts
+as given 1e-12:
 """
 SPEED = """\
 Times as fast as float in onnxruntime on one thread; share of the MACs on integers; bytes of weights over float:
