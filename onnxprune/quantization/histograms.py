@@ -112,25 +112,35 @@ def _limits(runs: Iterable[tuple[int, dict[str, Array]]]) -> dict[str, Array]:
     found: dict[str, Array] = {}
     total = 0
     for samples, values in runs:
-        for name, x in values.items():
-            rows = x.reshape(samples, -1) if x.ndim and len(x) == samples else x.reshape(1, -1)
-            lows, highs = rows.min(axis=1).astype(np.float64), rows.max(axis=1).astype(np.float64)
-            new = np.array([lows.min(), highs.max(), samples * lows.mean(), samples * highs.mean()])
+        for name in tuple(values):
+            new = _ends(values.pop(name), samples)  # and let it go before the next batch is run
             old = found.get(name, np.array([np.inf, -np.inf, 0, 0]))
             found[name] = np.array([min(old[0], new[0]), max(old[1], new[1]), *(old[2:] + new[2:])])
         total += samples
     return {name: each / [1, 1, total, total] for name, each in found.items()}
 
 
+def _ends(x: Array, samples: int) -> Array:
+    """Least and greatest value of a batch, and the sums of those of its samples [4], float64."""
+    rows = x.reshape(samples, -1) if x.ndim and len(x) == samples else x.reshape(1, -1)
+    lows, highs = rows.min(axis=1).astype(np.float64), rows.max(axis=1).astype(np.float64)
+    return np.array([lows.min(), highs.max(), samples * lows.mean(), samples * highs.mean()])
+
+
 def _counts(runs: Iterable[tuple[int, dict[str, Array]]], limits: Mapping[str, Array]) -> dict[str, Array]:
     """How many values lie in each of so many equal parts of the range."""
     found = {name: np.zeros(BINS, np.int64) for name in limits}
     for samples, values in runs:
-        for name, x in values.items():
+        for name in tuple(values):
             low, high = limits[name][:2]
-            if not np.isfinite(high - low):
-                continue
-            drawn = x.reshape(-1)[:: x.size // (samples * DRAWN) | 1]
-            scaled = (drawn - np.float32(low)) * np.float32(BINS / max(high - low, TINY))
-            found[name] += np.bincount(np.clip(scaled, 0, BINS - 1).astype(np.intp), minlength=BINS)
+            if np.isfinite(high - low):
+                found[name] += _counted(values.pop(name), samples, low, high)
+        values.clear()
     return found
+
+
+def _counted(x: Array, samples: int, low: float, high: float) -> Array:
+    """The counts of one batch [BINS]."""
+    drawn = x.reshape(-1)[:: x.size // (samples * DRAWN) | 1]
+    scaled = (drawn - np.float32(low)) * np.float32(BINS / max(high - low, TINY))
+    return np.bincount(np.clip(scaled, 0, BINS - 1).astype(np.intp), minlength=BINS)
