@@ -28,6 +28,7 @@ from onnxprune.quantization.profiles import PROFILES
 from onnxprune.quantization.qoperators import convert
 from onnxprune.quantization.ranges import RULES
 from onnxprune.quantization.refining import refined
+from onnxprune.quantization.repairing import REPAIRS, corrected, equalised
 from onnxprune.quantization.sensitivity import NodeLosses
 
 __all__ = ["Quantize"]
@@ -52,6 +53,9 @@ class Quantize:
     weights: Literal["channel", "tensor"] = option("channel", "weights have a scale per channel, or one per tensor")
     round: Literal["auto", "nearest", "gptq", "adaround"] = option("auto", "how weights are rounded; auto: gptq")
     profile: Annotated[str, ("auto", *PROFILES)] = option("auto", "the integers; auto: the target's, or this machine's")
+    repair: tuple[Literal["auto", "none", "equalise", "bias"], ...] = option(
+        ("auto",), "what rounding does is made up for, where that helps: equalise channels, correct biases; auto: both"
+    )
     drop: float | None = option(None, "points that the metric may fall on calibration data: few nodes stay in float")
     keep: tuple[str, ...] = option((), "a regular expression; nodes whose whole name it matches stay in float")
     int8: tuple[str, ...] = option((), "a regular expression; nodes whose whole name it matches drop= leaves alone")
@@ -73,8 +77,10 @@ class Quantize:
         work = model.copy()
         work.lift(OPSET)
         converted = convert(work)
+        work, equalising = equalised(work, ctx, self._plan(work, ctx), self._repairs)
         found = self._plain(work, ctx) if self.drop is None else self._within(self.drop, work, ctx)
-        result, reasons = found.result, {**found.result.placement.floats, **found.decided.left}
+        result, correcting = corrected(work, found.result, ctx, self._repairs)
+        reasons = {**found.result.placement.floats, **found.decided.left}
         if touched := bool(result.placement.nodes) or converted > 0:
             decisions, before = document(work, result, found.scheme, found.decided, costs(work, ctx)), model.opset
             model.become(result.model)
@@ -88,8 +94,16 @@ class Quantize:
             return Unchanged(f"there is nothing to quantize{known}{found.note}", found.missed)
         lifted = f"; opset {before} → {OPSET}" if before < OPSET else ""
         written = f"; {converted} operators on integers written as QDQ" if converted else ""
-        note = f"quantized {len(result.weights)} layers{written}{lifted}{result.said}{found.note}"
+        note = f"quantized {len(result.weights)} layers{written}{lifted}{equalising}{result.said}{correcting}{found.note}"
         return Changed(note, found.missed, decisions=decisions)
+
+    def _plan(self, work: Model, ctx: Context) -> Scheme:
+        """As decided, but with nothing excluded, and no ranges: those are of channels that are equalised already."""
+        return replace(self._scheme(work, ctx, replace(self._decided(work), ranges={}, rules={})).whole, ranges=())
+
+    @property
+    def _repairs(self) -> tuple[str, ...]:
+        return REPAIRS if "auto" in self.repair else tuple(name for name in REPAIRS if name in self.repair)
 
     def _plain(self, work: Model, ctx: Context) -> _Found:
         """As the options say."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from onnxprune.axes.facts import Fact, axes
@@ -10,7 +11,7 @@ from onnxprune.model import Model
 from onnxprune.node import Axis, Tensor
 from onnxprune.passes import Analysis, Context
 
-__all__ = ["ChannelGroups", "stated"]
+__all__ = ["ChannelGroups", "sized", "stated"]
 
 MOST = 2**18  # slots: an axis of more is no axis of channels, and is kept whole
 
@@ -29,8 +30,14 @@ class ChannelGroups(Analysis[tuple[Group, ...]]):
 
 def stated(model: Model) -> tuple[list[Fact], dict[Axis, int | None]]:
     """All facts of a model, and the number of slots of every axis that they name, None where it is not fixed."""
-    facts, tensors = collect(model), _tensors(model)
-    return facts, {axis: _slots(tensors[axis.tensor], axis) for fact in facts for axis in axes(fact)}
+    facts = collect(model)
+    return facts, sized(model, facts)
+
+
+def sized(model: Model, facts: Iterable[Fact]) -> dict[Axis, int | None]:
+    """The number of slots of every axis that facts name, None where it is not fixed."""
+    tensors = _tensors(model)
+    return {axis: _slots(tensors[axis.tensor], axis) for fact in facts for axis in axes(fact)}
 
 
 def _tensors(model: Model) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from onnxprune.portions import MOST, room
 from onnxprune.shapes import concrete
 from onnxprune.taps import tapped
 
-__all__ = ["BINS", "Histogram", "Histograms"]
+__all__ = ["BINS", "Histogram", "Histograms", "runs"]
 
 BINS = 4096
 DRAWN = 1 << 14  # values of a tensor that are counted per sample
@@ -56,8 +56,8 @@ class Histograms(Analysis[Mapping[str, Histogram]]):
         if not self.tensors:
             return {}
         with ctx.progress.task("calibrating", 2 * _data(ctx).count) as step:
-            limits = _limits(_runs(model, self.tensors, ctx, step))
-            counts = _counts(_runs(model, self.tensors, ctx, step), limits)
+            limits = _limits(runs(model, self.tensors, ctx, step))
+            counts = _counts(runs(model, self.tensors, ctx, step), limits)
         finite = [name for name, each in limits.items() if np.isfinite(each).all()]
         return {name: _histogram(limits[name], counts[name]) for name in finite}
 
@@ -86,7 +86,7 @@ def _data(ctx: Context) -> Calibration:
     return ctx.calibration
 
 
-def _runs(
+def runs(
     model: Model, names: Sequence[str], ctx: Context, step: Callable[[int], object]
 ) -> Iterator[tuple[int, dict[str, Array]]]:
     """The number of samples of every batch, and the values that the tensors take on it."""
@@ -107,11 +107,11 @@ def _at_once(model: Model, names: Sequence[str], shapes: Mapping[str, tuple[int,
     return min(max(ROOM // max(held, 1), 1), MOST)
 
 
-def _limits(runs: Iterable[tuple[int, dict[str, Array]]]) -> dict[str, Array]:
+def _limits(taken: Iterable[tuple[int, dict[str, Array]]]) -> dict[str, Array]:
     """Least, greatest, mean least and mean greatest value of every tensor [4], float64."""
     found: dict[str, Array] = {}
     total = 0
-    for samples, values in runs:
+    for samples, values in taken:
         for name in tuple(values):
             new = _ends(values.pop(name), samples)  # and let it go before the next batch is run
             old = found.get(name, np.array([np.inf, -np.inf, 0, 0]))
@@ -127,10 +127,10 @@ def _ends(x: Array, samples: int) -> Array:
     return np.array([lows.min(), highs.max(), samples * lows.mean(), samples * highs.mean()])
 
 
-def _counts(runs: Iterable[tuple[int, dict[str, Array]]], limits: Mapping[str, Array]) -> dict[str, Array]:
+def _counts(taken: Iterable[tuple[int, dict[str, Array]]], limits: Mapping[str, Array]) -> dict[str, Array]:
     """How many values lie in each of so many equal parts of the range."""
     found = {name: np.zeros(BINS, np.int64) for name in limits}
-    for samples, values in runs:
+    for samples, values in taken:
         for name in tuple(values):
             low, high = limits[name][:2]
             if np.isfinite(high - low):
