@@ -25,32 +25,49 @@ from onnxprune.node import Array, Axis
 from onnxprune.quantization.scaling import Scales
 from onnxprune.quantization.strengths import Strength
 
-__all__ = ["factors", "rescale"]
+__all__ = ["Harm", "factors", "rescale"]
 
 NORM = 12  # p
 STEPS = 200
 RATE = 0.1  # at first, of a logarithm per step
 DECAYS = (0.9, 0.99)  # of the means of gradients and of their squares
 MOST = 9.0  # the magnitude of a logarithm
-MARGIN = 0.5  # of a limit: what a channel with a factor may reach at most, before and after
+MARGIN = 0.8  # of a limit: what a channel with a factor may reach at most, before and after
 TINY = 1e-30
 
 
 def factors(scales: Scales, seen: Mapping[Axis, Strength], *, per_channel: bool) -> Array:
-    """The factors [count], float64; ``seen`` is of what layers read, and of what has limits."""
-    layers = _layers(scales, seen)
-    (least, most), logs = _bounds(scales, seen), np.zeros(scales.count)
+    """The factors [count], float64; ``seen`` is of what layers read, and of what has limits.
+
+    Where every row has its own grid, there is less to win than channels lose that reach a limit on other data: what is
+    clipped has no factors then.
+    """
+    harm = Harm(scales, seen, per_channel=per_channel)
+    (least, most), logs = _bounds(scales, seen, 0.0 if per_channel else MARGIN), np.zeros(scales.count)
     mean, square = np.zeros(scales.count), np.zeros(scales.count)
     for step in range(1, STEPS + 1):
-        total, gradient = TINY, np.zeros(scales.count)
-        for layer in layers:
-            total += layer.noise(logs, gradient, per_channel)
-        gradient /= total
+        gradient = harm(logs)[1]
         mean += (1 - DECAYS[0]) * (gradient - mean)
         square += (1 - DECAYS[1]) * (gradient**2 - square)
         move = mean / (1 - DECAYS[0] ** step) / (np.sqrt(square / (1 - DECAYS[1] ** step)) + 1e-8)
         logs = np.clip(logs - RATE * (1 - (step - 1) / STEPS) * move, least, most)
     return np.asarray(np.exp(logs))
+
+
+class Harm:
+    """What rounding does: log J, with its derivatives, for the logarithms t [count] of factors."""
+
+    def __init__(self, scales: Scales, seen: Mapping[Axis, Strength], *, per_channel: bool) -> None:
+        """``seen`` is of what layers read."""
+        self._count, self._per_channel, self._layers = scales.count, per_channel, _layers(scales, seen)
+
+    def __call__(self, logs: Array) -> tuple[float, Array]:
+        """The value, and the gradient [count], 0 for the factor that is 1."""
+        total, gradient = TINY, np.zeros(self._count)
+        for layer in self._layers:
+            total += layer.noise(logs, gradient, self._per_channel)
+        gradient[0] = 0
+        return float(np.log(total)), gradient / total
 
 
 def _layers(scales: Scales, seen: Mapping[Axis, Strength]) -> list[_Layer]:
@@ -99,17 +116,16 @@ class _Layer:
         slope += 2 * (noise.sum(axis=1, keepdims=True) * energy / inputs - share.sum(axis=1))
         np.add.at(gradient, self.read, slope)
         np.add.at(gradient, self.made, 2 * (share.sum(axis=2) - noise))
-        gradient[0] = 0
         return float(activations + noise.sum())
 
 
-def _bounds(scales: Scales, seen: Mapping[Axis, Strength]) -> tuple[Array, Array]:
+def _bounds(scales: Scales, seen: Mapping[Axis, Strength], margin: float) -> tuple[Array, Array]:
     """Between which the logarithms lie: what comes near a limit has the factor 1, what does not stays away from it."""
     most = np.full(scales.count, MOST)
     most[0] = 0
     least = -most
     for axis, channels in seen.items():
-        limit = MARGIN * scales.limits.get(axis.tensor, np.inf)
+        limit = margin * scales.limits[axis.tensor] if axis.tensor in scales.limits else np.inf
         room = np.log(np.maximum(limit / np.maximum(channels.most, TINY), 1))
         np.minimum.at(most, scales.numbers[axis], room)
         np.maximum.at(least, scales.numbers[axis], np.where(channels.most < limit, -MOST, 0))

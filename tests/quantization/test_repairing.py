@@ -1,0 +1,189 @@
+"""Repairs of a quantized network: what rounding did is made up for, and nothing is kept that does not help."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from oracle import assert_same_function, net
+from prunes import calibrated, samples
+
+from onnxprune.axes.facts import at
+from onnxprune.loss import losses
+from onnxprune.model import Model
+from onnxprune.passes import Context
+from onnxprune.quantization import repairing
+from onnxprune.quantization.correcting import correct, with_biases
+from onnxprune.quantization.equalising import Harm, factors, rescale
+from onnxprune.quantization.network import Scheme, quantized
+from onnxprune.quantization.profiles import PROFILES
+from onnxprune.quantization.repairing import balanced, corrected, equalised
+from onnxprune.quantization.scaling import scales
+from onnxprune.quantization.strengths import Strengths
+from onnxprune.taps import tapped
+
+DEEP = """
+    (float[N,3,8,8] x) => (float[N,5] y)
+    <float[8,3,3,3] w, float[8] b, float[8,1,3,3] d, float[8] e, float[8,8,1,1] u, float[8] c, float[8,5] v, float[5] f>
+    { a = Conv<pads=[1,1,1,1]>(x, w, b)  r = Relu(a)
+      k = Conv<pads=[1,1,1,1], group=8>(r, d, e)  m = Relu(k)  p = Conv(m, u, c)
+      s = Add(r, p)  t = Relu(s)  g = GlobalAveragePool(t)  h = Flatten(g)  y = Gemm(h, v, f) }"""
+CLIPPED = DEEP.replace("Relu(a)", "Clip(a, zero, six)").replace("float[5] f>", "float[5] f, float zero, float six>")
+
+
+def context(model: Model) -> Context:
+    return calibrated(model, samples(model, 60))
+
+
+def scheme(**options: object) -> Scheme:
+    return Scheme(PROFILES["u8s8"], **options)  # type: ignore[arg-type]
+
+
+def unbalanced(spread: float, text: str = DEEP) -> Model:
+    """The same function with channels of very different magnitudes."""
+    model = net(text)
+    found = scales(model)
+    factors = np.exp(np.random.default_rng(1).uniform(-spread, spread, found.count))
+    factors[0] = 1
+    rescale(model, found, factors)
+    return model
+
+
+def loss(model: Model, ctx: Context, scheme: Scheme) -> float:
+    assert ctx.calibration is not None
+    return losses(model, [quantized(model, ctx, scheme).model], ctx.calibration)[0]
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_an_equalised_network_computes_the_same(per_channel: bool) -> None:
+    model = unbalanced(3)
+    result = balanced(model, context(model), per_channel=per_channel)
+    assert result is not None
+    assert result.fingerprint() != model.fingerprint()
+    assert_same_function(result, model)
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_rescaled_channels_cost_nothing_once_they_are_balanced(per_channel: bool) -> None:
+    balanced, model = net(DEEP), unbalanced(3)
+    ctx, plan = context(model), scheme(per_channel=per_channel)
+    result = balanced(model, ctx, per_channel=per_channel)
+    assert result is not None
+    before, after = loss(balanced, context(balanced), plan), loss(result, ctx, plan)
+    assert after < 2 * before
+    assert loss(model, ctx, plan) > 5 * before  # the control
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_the_harm_of_rounding_has_the_slope_that_differences_have_and_is_convex(per_channel: bool) -> None:
+    model, rng = net(DEEP), np.random.default_rng(0)
+    found = scales(model)
+    axes = tuple(dict.fromkeys(at(layer.x, layer.x_channel) for layer in found.layers))
+    harm = Harm(found, model.get(Strengths(axes), context(model)), per_channel=per_channel)
+    for _ in range(5):
+        one, two = rng.normal(size=(2, found.count))
+        one[0] = two[0] = 0
+        step = 1e-4 * (two - one)
+        difference = (harm(one + step)[0] - harm(one - step)[0]) / 2
+        assert harm(one)[1] @ step == pytest.approx(difference, rel=1e-4)
+        assert harm((one + two) / 2)[0] < (harm(one)[0] + harm(two)[0]) / 2
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_no_other_factors_are_much_better(per_channel: bool) -> None:
+    model = unbalanced(3)
+    found = scales(model)
+    axes = tuple(dict.fromkeys(at(layer.x, layer.x_channel) for layer in found.layers))
+    seen = model.get(Strengths(axes), context(model))
+    harm, best = Harm(found, seen, per_channel=per_channel), np.log(factors(found, seen, per_channel=per_channel))
+    least, slope = harm(best)
+    assert least < harm(np.zeros(found.count))[0] - 1
+    for sign in (-1, 1):
+        assert harm(best + sign * 0.3 * slope / np.abs(slope).max())[0] > least - 0.05
+
+
+def test_a_channel_that_reaches_a_limit_stays_as_it_is() -> None:
+    model = net(CLIPPED)
+    model.put("zero", np.float32(0))
+    model.put("six", np.float32(1.5))
+    result = balanced(model, context(model), per_channel=False)
+    assert result is not None
+    assert_same_function(result, model)
+
+
+def test_a_network_without_layers_has_nothing_to_equalise() -> None:
+    model = net("(float[N,4] x) => (float[N,4] y) { y = Relu(x) }")
+    assert balanced(model, context(model), per_channel=True) is None
+
+
+def test_every_layer_makes_its_mean_again() -> None:
+    model = net(DEEP)
+    ctx = context(model)
+    assert ctx.calibration is not None
+    result = quantized(model, ctx, scheme(per_channel=False))
+    names = [*result.weights]
+    after = correct(model, result, ctx, ctx.calibration)
+    wanted, before, now = (means(each, ctx, names) for each in (model, result.model, after))
+    steps = [bias_step(result.model, name) for name in names]
+    errors = [np.abs(y - z).max() for y, z in zip(wanted, now, strict=True)]
+    assert all(error <= step + 1e-5 for error, step in zip(errors[:-1], steps[:-1], strict=True))
+    assert errors[-1] < np.abs(wanted[-1] - before[-1]).max() / 5  # behind a pool, whose kernel rounds in its own way
+    assert np.abs(wanted[-2] - before[-2]).max() > 20 * steps[-2]  # the control
+
+
+def bias_step(model: Model, name: str) -> float:
+    source = model.producer(model.node(name).x(2).name)
+    assert source is not None
+    return float(source.x(1).value().max())
+
+
+def means(model: Model, ctx: Context, names: list[str]) -> list[np.ndarray]:
+    assert ctx.calibration is not None
+    session = tapped(model, [model.node(name).y().name for name in names])
+    found = [session(feeds) for feeds in ctx.calibration.batches(60)]
+    return [y.mean(axis=(0, 2, 3) if y.ndim == 4 else 0) for y in found[0]]
+
+
+def test_layers_without_a_bias_get_one_of_zeros() -> None:
+    model = net(
+        "(float[N,3,4,4] x) => (float[N,5,4,4] y) <float[4,3,1,1] w, float[5,4,1,1] v> {a = Conv(x, w) y = Conv(a, v)}"
+    )
+    result = with_biases(model)
+    assert all(node.input(2) is not None for node in result.nodes)
+    assert_same_function(result, model)
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_what_helps_is_kept_and_told(per_channel: bool) -> None:
+    model, plan = unbalanced(3), scheme(per_channel=per_channel)
+    ctx = context(model)
+    assert ctx.calibration is not None
+    check = ctx.calibration.split()[1]
+    result, said = equalised(model, ctx, plan)
+    plain, better = quantized(model, ctx, plan), quantized(result, ctx, plan)
+    best, also = corrected(result, better, ctx)
+    before, after, last = losses(model, [each.model for each in (plain, better, best)], check)
+    assert last <= after < before / 5
+    assert said == f"; equalisation: loss {before:.3g} → {after:.3g}"
+    assert also.startswith("; correction of biases")
+
+
+def test_what_does_not_help_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, plan = net(DEEP), scheme()
+    ctx = context(model)
+    monkeypatch.setattr(repairing, "balanced", lambda *_, **__: unbalanced(3))
+    monkeypatch.setattr(repairing, "correct", lambda *_: quantized(unbalanced(3), ctx, plan).model)
+    result, said = equalised(model, ctx, plan)
+    assert result.fingerprint() == model.fingerprint()
+    assert said.startswith("; equalisation refused")
+    plain = quantized(model, ctx, plan)
+    found, said = corrected(model, plain, ctx)
+    assert found.model.fingerprint() == plain.model.fingerprint()
+    assert said.startswith("; correction of biases refused")
+
+
+def test_repairs_that_are_not_asked_for_are_not_made() -> None:
+    model, plan = unbalanced(3), scheme()
+    ctx = context(model)
+    assert equalised(model, ctx, plan, ()) == (model, "")
+    plain = quantized(model, ctx, plan)
+    assert corrected(model, plain, ctx, ("equalise",)) == (plain, "")
