@@ -62,7 +62,9 @@ def _cut_out(model: Model, wanted: Sequence[str], given: Collection[str]) -> onn
     part.graph.node.extend(n for n in proto.graph.node if n.name in kept)
     own = {i.name: i for i in proto.graph.input if i.name in found.reads}
     part.graph.input.extend(own.values())
-    part.graph.input.extend(_open(model.tensor(name)) for name in given if name in found.reads and name not in own)
+    part.graph.input.extend(
+        _open(model.tensor(name)) for name in dict.fromkeys(given) if name in found.reads and name not in own
+    )
     part.graph.initializer.extend(t for t in proto.graph.initializer if t.name in found.reads)
     part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
     return part

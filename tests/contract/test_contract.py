@@ -62,7 +62,8 @@ EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
     "quantize": (
         {},
         {"calibration": "percentile", "weights": "tensor", "profile": "s8s8", "keep": [".*_0|/classifier.*"]},
-        {"round": "nearest"},
+        {"drop": 5, "int8": [".*_0|/classifier.*"], "round": "nearest"},
+        {"decisions": str(MODELS / "quantize.json"), "sensitivity": True},
     ),
     "store": (
         {},
@@ -160,14 +161,18 @@ def applied(call: str, where: str, **parts: Any) -> tuple[Model, PassRecord]:
     after = model.copy()
     with ExitStack() as stack:
         one = made(call)
-        if "spec" in CALLS[call][1]:
-            path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "prune.json"
-            path.write_text(json.dumps(removed(applied("prune-2", where)[0])))
-            one = dataclasses.replace(one, spec=path)  # type: ignore[type-var]
+        for option in FILES.keys() & CALLS[call][1]:
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "file.json"
+            path.write_text(json.dumps(FILES[option](where)))
+            one = dataclasses.replace(one, **{option: path})  # type: ignore[type-var]
         (record,) = PassManager((one,)).run(after, dataclasses.replace(ctx, **parts), verify_each=True)
     return after, record
 
 
+FILES: dict[str, Callable[[str], Any]] = {  # what an option reads, made by another call
+    "spec": lambda where: removed(applied("prune-2", where)[0]),
+    "decisions": lambda where: applied("quantize-1", where)[1].decisions or {"profile": "s8s8", "weights": "tensor"},
+}
 once = cache(applied)
 
 
