@@ -20,9 +20,10 @@ from onnxprune.model import Model
 from onnxprune.options import option
 from onnxprune.overrides import matched, readable
 from onnxprune.passes import Analysis, Changed, Context, Outcome, Unchanged
+from onnxprune.quantization.choosing import BestRules, ranges_by
 from onnxprune.quantization.decisions import Decisions, document, read
 from onnxprune.quantization.mixing import Mixed, costs, mixed
-from onnxprune.quantization.network import OPSET, Quantized, Scheme, histograms, quantized, with_ranges
+from onnxprune.quantization.network import OPSET, Quantized, Scheme, quantized, with_ranges
 from onnxprune.quantization.placement import ALREADY
 from onnxprune.quantization.profiles import PROFILES
 from onnxprune.quantization.qoperators import convert
@@ -33,6 +34,7 @@ from onnxprune.quantization.sensitivity import NodeLosses
 
 __all__ = ["Quantize"]
 
+AUTO, PLAIN = "auto", "mse"
 FEW = 6  # nodes that are named in a line
 
 
@@ -49,7 +51,9 @@ class Quantize:
     preserves: ClassVar[tuple[type[Analysis[Any]], ...]] = ()
     requires: ClassVar[tuple[str, ...]] = ("calibration",)
 
-    calibration: Annotated[str, tuple(RULES)] = option("mse", "how the range of an activation is found")
+    calibration: Annotated[str, (AUTO, *RULES)] = option(
+        "mse", "how the range of an activation is found; auto: for each as the network loses least"
+    )
     weights: Literal["channel", "tensor"] = option("channel", "weights have a scale per channel, or one per tensor")
     round: Literal["auto", "nearest", "gptq", "adaround"] = option("auto", "how weights are rounded; auto: gptq")
     profile: Annotated[str, ("auto", *PROFILES)] = option("auto", "the integers; auto: the target's, or this machine's")
@@ -107,7 +111,7 @@ class Quantize:
 
     def _plain(self, work: Model, ctx: Context) -> _Found:
         """As the options say."""
-        decided = self._decided(work)
+        decided = self._decided(work, ctx)
         scheme = self._scheme(work, ctx, decided)
         if self.sensitivity:
             decided = replace(decided, losses=work.get(NodeLosses(scheme.whole), ctx))
@@ -118,7 +122,8 @@ class Quantize:
         if ctx.calibration is None:
             raise UsageError("pass 'quantize': drop= is measured on data: give --calib")
         fit, check = ctx.calibration.split()
-        seen, decided = replace(ctx, calibration=fit), self._decided(work)
+        seen = replace(ctx, calibration=fit)
+        decided = self._decided(work, seen)
         scheme = with_ranges(work, seen, self._scheme(work, seen, decided))
         losses, prices = work.get(NodeLosses(scheme.whole), seen), costs(work, ctx)
 
@@ -138,14 +143,15 @@ class Quantize:
         decided = replace(decided, losses=losses, left={**decided.left, **why})
         return _Found(found.result, scheme, decided, f"; {told}{_named(found, prices)}", missed)
 
-    def _decided(self, work: Model) -> Decisions:
-        """What options and files decide before anything is measured."""
+    def _decided(self, work: Model, ctx: Context) -> Decisions:
+        """What is decided before nodes are looked at one by one."""
         if self.decisions is not None:
             return read(self.decisions, work)
         left = {
             node.name: f"keep={pattern}" for pattern in self.keep for node in matched("keep", pattern, work, self.name)
         }
-        return Decisions(left=left)
+        scheme = self._scheme(work, ctx, Decisions(left=left))
+        return Decisions(work.get(BestRules(scheme.whole), ctx) if self.calibration == AUTO else {}, left=left)
 
     def _matched(self, name: str, work: Model) -> frozenset[str]:
         return frozenset(n.name for pattern in getattr(self, name) for n in matched(name, pattern, work, self.name))
@@ -154,13 +160,11 @@ class Quantize:
         """Grids by the rule, where it is not decided what they are."""
         profile = PROFILES[decided.profile or self._profile(ctx)]
         per_channel = (decided.weights or self.weights) == "channel"
-        ranges = dict(decided.ranges)
-        if missing := decided.rules.keys() - ranges.keys():
-            seen = histograms(work, ctx)
-            ranges |= {
-                name: RULES[decided.rules[name]](seen[name], profile.activations) for name in missing & seen.keys()
-            }
-        return Scheme(profile, self.calibration, per_channel, frozenset(decided.left), tuple(sorted(ranges.items())))
+        rule = self.calibration if self.calibration != AUTO else PLAIN
+        scheme = Scheme(profile, rule, per_channel, frozenset(decided.left))
+        missing = {name: rule for name, rule in decided.rules.items() if name not in decided.ranges}
+        found = ranges_by(work, ctx, scheme, missing) if missing else ()
+        return replace(scheme, ranges=tuple(sorted([*found, *decided.ranges.items()])))
 
     @property
     def _rule(self) -> str:

@@ -41,7 +41,7 @@ class NodeLosses(Analysis[Mapping[str, float]]):
         whole = quantized(model, ctx, self.scheme)
         names = [name for name in whole.placement.nodes if OPERATORS[model.node(name).op].kind != "move"]
         changes = [behind(model, (t.name for t in model.node(name).outputs if t is not None)) for name in names]
-        reference, found = Reference(model, few(ctx)), dict[str, float]()
+        reference, found = Reference(model, few(ctx.calibration)), dict[str, float]()
         with ctx.progress.task("sensitivity", len(names)) as step:
             for number, (name, change) in enumerate(zip(names, changes, strict=True)):
                 run = _Alone(model, whole, name, change)
@@ -59,13 +59,12 @@ class NodeLosses(Analysis[Mapping[str, float]]):
         return dict(zip(json.loads(str(arrays["names"])), arrays["losses"].tolist(), strict=True))
 
 
-def few(ctx: Context) -> Calibration:
-    """Some samples of the calibration data, whole batches."""
-    data = ctx.calibration
+def few(data: Calibration | None, most: int = SAMPLES) -> Calibration:
+    """Some samples of the data, whole batches."""
     if data is None:
         raise PassError("losses are measured on calibration data: give --calib")
     unit = data.batch or 1
-    return replace(data, order=data.order[: max(SAMPLES // unit, 1) * unit])
+    return replace(data, order=data.order[: max(most // unit, 1) * unit])
 
 
 class _Alone:

@@ -62,7 +62,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
     "quantize": (
         {},
         {"calibration": "percentile", "weights": "tensor", "profile": "s8s8", "keep": [".*_0|/classifier.*"]},
-        {"drop": 5, "int8": [".*_0|/classifier.*"], "round": "nearest"},
+        {"drop": 5, "int8": [".*_0|/classifier.*"], "round": "nearest", "calibration": "auto"},
         {"decisions": str(MODELS / "quantize.json"), "sensitivity": True},
     ),
     "store": (
