@@ -98,12 +98,13 @@ class Quantize:
             return Unchanged(f"there is nothing to quantize{known}{found.note}", found.missed)
         lifted = f"; opset {before} → {OPSET}" if before < OPSET else ""
         written = f"; {converted} operators on integers written as QDQ" if converted else ""
-        note = f"quantized {len(result.weights)} layers{written}{lifted}{equalising}{result.said}{correcting}{found.note}"
-        return Changed(note, found.missed, decisions=decisions)
+        said = (written, lifted, equalising, result.said, correcting, found.note)
+        return Changed(f"quantized {len(result.weights)} layers{''.join(said)}", found.missed, decisions=decisions)
 
     def _plan(self, work: Model, ctx: Context) -> Scheme:
-        """As decided, but with nothing excluded, and no ranges: those are of channels that are equalised already."""
-        return replace(self._scheme(work, ctx, replace(self._decided(work), ranges={}, rules={})).whole, ranges=())
+        """With nothing excluded, and no ranges: those are of channels that are equalised already."""
+        decided = Decisions() if self.decisions is None else read(self.decisions, work)
+        return self._scheme(work, ctx, Decisions(profile=decided.profile, weights=decided.weights))
 
     @property
     def _repairs(self) -> tuple[str, ...]:
