@@ -125,7 +125,8 @@ def _bounds(scales: Scales, seen: Mapping[Axis, Strength], margin: float) -> tup
     most[0] = 0
     least = -most
     for axis, channels in seen.items():
-        limit = margin * scales.limits[axis.tensor] if axis.tensor in scales.limits else np.inf
+        end = scales.limits.get(axis.tensor, np.inf)
+        limit = margin * end if np.isfinite(end) else np.inf  # a Clip may have none above
         room = np.log(np.maximum(limit / np.maximum(channels.most, TINY), 1))
         np.minimum.at(most, scales.numbers[axis], room)
         np.maximum.at(least, scales.numbers[axis], np.where(channels.most < limit, -MOST, 0))
