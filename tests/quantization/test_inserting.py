@@ -148,7 +148,7 @@ def test_an_old_opset_is_raised_and_that_is_said() -> None:
     model = net("(float[1,3] x) => (float[1,2] y) <float[3,2] w> { y = MatMul(x, w) }", 9)
     after, found = record(model, calibrated(model, samples(model, 9)))
     assert after.opset == 13
-    assert found.note == "quantized 1 layers; opset 9 → 13"
+    assert found.note.startswith("quantized 1 layers; opset 9 → 13")
 
 
 def test_layers_to_keep_stay_in_float_and_are_named() -> None:
