@@ -28,10 +28,10 @@ from onnxprune.taps import tapped
 __all__ = ["correct", "with_biases"]
 
 
-def with_biases(model: Model) -> Model:
-    """A copy in which every Conv and Gemm has a bias, of zeros where it had none."""
+def with_biases(model: Model, nodes: Iterable[str]) -> Model:
+    """A copy in which each Conv and Gemm among the nodes has a bias, of zeros where it had none."""
     result = model.copy()
-    views = [view for node in model.nodes if (view := linear(node)) is not None and view.plain]
+    views = [view for name in nodes if (view := linear(model.node(name))) is not None and view.plain]
     for view in views:
         if view.bias is None and view.node.op != "MatMul":
             zeros = np.zeros(view.weight.size(view.rows) or 0, np.float32)

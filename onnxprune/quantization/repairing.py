@@ -15,6 +15,7 @@ from onnxprune.passes import Context
 from onnxprune.quantization.correcting import correct, with_biases
 from onnxprune.quantization.equalising import factors, rescale
 from onnxprune.quantization.network import Quantized, Scheme, quantized
+from onnxprune.quantization.placement import placed
 from onnxprune.quantization.scaling import scales
 from onnxprune.quantization.strengths import Strengths
 
@@ -28,8 +29,10 @@ def equalised(model: Model, ctx: Context, scheme: Scheme, repairs: Collection[st
 
     It has biases wherever ``repairs`` are to correct them. The model must be in opset ``network.OPSET`` or newer.
     """
-    model = with_biases(model) if "bias" in repairs else model
-    if "equalise" not in repairs or ctx.calibration is None:
+    if ctx.calibration is None or not (nodes := placed(model, scheme.excluded).nodes):
+        return model, ""
+    model = with_biases(model, nodes) if "bias" in repairs else model
+    if "equalise" not in repairs:
         return model, ""
     fit, check = ctx.calibration.split()
     other = balanced(model, replace(ctx, calibration=fit), per_channel=scheme.per_channel)
@@ -52,6 +55,8 @@ def corrected(
 
 
 def _said(what: str, before: float, after: float) -> str:
+    if after == before:
+        return ""
     return f"; {what}{'' if after < before else ' refused'}: loss {before:.3g} → {after:.3g}"
 
 

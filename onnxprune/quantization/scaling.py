@@ -168,7 +168,8 @@ class _Draft:
         if ends is None or ends[0] not in (0, -np.inf):
             yield from _held(node.tensors())
             return
-        self.limits[node.y().name] = ends[1]
+        if np.isfinite(ends[1]):
+            self.limits[node.y().name] = ends[1]
         yield from (Tie(a, b) for a, b in zip(node.x().axes(), node.y().axes(), strict=True))
 
     def _norm(self, node: Node) -> Facts:

@@ -48,9 +48,9 @@ def unbalanced(spread: float, text: str = DEEP) -> Model:
     return model
 
 
-def loss(model: Model, ctx: Context, scheme: Scheme) -> float:
+def loss(model: Model, ctx: Context, plan: Scheme) -> float:
     assert ctx.calibration is not None
-    return losses(model, [quantized(model, ctx, scheme).model], ctx.calibration)[0]
+    return losses(model, [quantized(model, ctx, plan).model], ctx.calibration)[0]
 
 
 @pytest.mark.parametrize("per_channel", [True, False])
@@ -147,7 +147,7 @@ def test_layers_without_a_bias_get_one_of_zeros() -> None:
     model = net(
         "(float[N,3,4,4] x) => (float[N,5,4,4] y) <float[4,3,1,1] w, float[5,4,1,1] v> {a = Conv(x, w) y = Conv(a, v)}"
     )
-    result = with_biases(model)
+    result = with_biases(model, [node.name for node in model.nodes])
     assert all(node.input(2) is not None for node in result.nodes)
     assert_same_function(result, model)
 
