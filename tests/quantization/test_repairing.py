@@ -64,11 +64,11 @@ def test_an_equalised_network_computes_the_same(per_channel: bool) -> None:
 
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_rescaled_channels_cost_nothing_once_they_are_balanced(per_channel: bool) -> None:
-    balanced, model = net(DEEP), unbalanced(3)
+    even, model = net(DEEP), unbalanced(3)
     ctx, plan = context(model), scheme(per_channel=per_channel)
     result = balanced(model, ctx, per_channel=per_channel)
     assert result is not None
-    before, after = loss(balanced, context(balanced), plan), loss(result, ctx, plan)
+    before, after = loss(even, context(even), plan), loss(result, ctx, plan)
     assert after < 2 * before
     assert loss(model, ctx, plan) > 5 * before  # the control
 
