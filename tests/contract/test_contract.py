@@ -169,9 +169,10 @@ def applied(call: str, where: str, **parts: Any) -> tuple[Model, PassRecord]:
     return after, record
 
 
+EMPTY = {"profile": "s8s8", "weights": "tensor", "round": "nearest"}  # where nothing was quantized
 FILES: dict[str, Callable[[str], Any]] = {  # what an option reads, made by another call
     "spec": lambda where: removed(applied("prune-2", where)[0]),
-    "decisions": lambda where: applied("quantize-1", where)[1].decisions or {"profile": "s8s8", "weights": "tensor"},
+    "decisions": lambda where: applied("quantize-1", where)[1].decisions or EMPTY,
 }
 once = cache(applied)
 
