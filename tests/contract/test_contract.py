@@ -61,7 +61,13 @@ EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "quantize": (
         {},
-        {"calibration": "percentile", "weights": "tensor", "profile": "s8s8", "keep": [".*_0|/classifier.*"]},
+        {
+            "calibration": "percentile",
+            "weights": "tensor",
+            "profile": "s8s8",
+            "repair": ["bias"],
+            "keep": [".*_0|/classifier.*"],
+        },
         {"drop": 5, "int8": [".*_0|/classifier.*"], "round": "nearest", "calibration": "auto"},
         {"decisions": str(MODELS / "quantize.json"), "sensitivity": True},
     ),
