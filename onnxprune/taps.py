@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import onnx
 
+from onnxprune.external import is_external
 from onnxprune.model import Model
 from onnxprune.node import Node, Tensor
 from onnxprune.runtime import Session
+from onnxprune.weights import inlined
 
 __all__ = ["Part", "apart", "part_of", "tapped"]
 
@@ -47,6 +49,8 @@ def tapped(model: Model, names: Iterable[str], threads: int = 0, given: Collecti
 def apart(model: Model, names: Sequence[str], given: Collection[str]) -> onnx.ModelProto:
     """What such a session runs as a graph of its own; raises ValueError where a tensor's type or rank is not known."""
     part = _cut_out(model, names, given)
+    for tensor in filter(is_external, part.graph.initializer):
+        tensor.CopyFrom(inlined(tensor))
     del part.graph.output[:]
     part.graph.output.extend(_open(model.tensor(name), ranked=True) for name in names)
     for value in part.graph.input:

@@ -19,6 +19,7 @@ from onnxprune.quantization.network import Scheme, quantized
 from onnxprune.quantization.placement import alone
 from onnxprune.quantization.profiles import PROFILES
 from onnxprune.quantization.sensitivity import NodeLosses, few
+from onnxprune.spool import LARGE
 
 RESIDUAL = """
     (float[N,3,8,8] x) => (float[N,5] y, float[N,8] h)
@@ -79,3 +80,13 @@ def test_losses_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(NodeLosses, "compute", None)
     again = net(RESIDUAL).get(NodeLosses(SCHEME), ctx)
     assert dict(again) == dict(found)
+
+
+def test_a_layer_whose_large_weight_was_edited_is_measured_too() -> None:
+    """It stands in a file of the process then."""
+    text = "(float[N,512] x) => (float[N,4] y) <float[512,600] w, float[600,4] v>"
+    model = net(text + "{ a = MatMul(x, w)  y = MatMul(a, v) }")
+    before = dict(model.get(NodeLosses(SCHEME), calibrated(model, samples(model, 9))))
+    model.put("w", model.tensor("w").value().copy())
+    assert model.tensor("w").value().nbytes >= LARGE
+    assert dict(model.get(NodeLosses(SCHEME), calibrated(model, samples(model, 9)))) == before
