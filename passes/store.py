@@ -60,13 +60,12 @@ class Store:
         work, before = model.copy(), model.opset
         work.lift(self._opset())
         found = stored(work, ctx, self._storage(model, ctx))
+        if found.weights:
+            model.become(found.model)
         for name, why in found.floats.items():
             model.skip(name, f"not stored: {why}")
         if not found.weights:
             return Unchanged("there is no weight to store")
-        skipped = dict(model.skipped)
-        model.become(found.model)
-        model.skipped = skipped
         for name, why in found.plain.items():
             model.skip(name, f"rounded to nearest: {why}")
         return Changed(self._note(found, ctx) + (f"; opset {before} → {model.opset}" if model.opset > before else ""))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from onnxprune.axes.linear import reads
 from onnxprune.costs import CostModel, Term
 from onnxprune.model import Model
 from onnxprune.node import Axis, Tensor
@@ -40,18 +41,13 @@ def _codes(model: Model) -> dict[str, Tensor]:
     found = {n.y().name: n.x() for n in model.nodes if n.kind == "DequantizeLinear" and not n.y().fixed}
     for node in (n for n in model.nodes if n.kind == "QuantizeLinear"):
         between, maker = [node.x()], model.producer(node.x().name)
-        while maker is not None and maker.kind in ("Relu", "Clip") and _alone(model, between[-1]):
+        while maker is not None and maker.kind in ("Relu", "Clip") and len(reads(model, between[-1].name)) == 1:
             between.append(maker.x())
             maker = model.producer(maker.x().name)
         computes = maker is not None and any(t is not None and t.name in found for t in maker.inputs)
-        if computes and _alone(model, between[-1]):
+        if computes and len(reads(model, between[-1].name)) == 1:
             found.update((t.name, node.y()) for t in between)
     return found
-
-
-def _alone(model: Model, tensor: Tensor) -> bool:
-    """Whether one node reads a tensor, and nobody else."""
-    return len(model.consumers(tensor.name)) == 1 and not model.is_output(tensor.name)
 
 
 def peak(model: Model, shapes: Shapes) -> int:

@@ -15,7 +15,7 @@ from onnxprune.quantization.operators import OPERATORS
 from onnxprune.quantization.placement import Placement, Site, activations
 from onnxprune.quantization.settled import on_grid, restored
 
-__all__ = ["Codes", "insert", "insert_weight"]
+__all__ = ["INT32", "Codes", "insert"]
 
 INT32 = Format("int32", -(2**31), 2**31 - 1)
 
@@ -53,11 +53,6 @@ def insert(model: Model, placement: Placement, grids: Mapping[str, Grid], weight
         elif twin != site.tensor:
             pairs.lead(site.tensor, twin, None if site.made else chosen)
     model.sweep()
-
-
-def insert_weight(model: Model, view: Linear, codes: Codes) -> None:
-    """Let a layer read its weight from whole numbers, and nothing else."""
-    _Pairs(model).weight(view, codes)
 
 
 def _insert_layer(pairs: _Pairs, view: Linear, codes: Codes, x: Grid) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "limits_of",
     "made_by",
     "obstacle",
+    "pads_with_zero",
     "placed",
 ]
 
@@ -224,13 +225,17 @@ def activations(node: Node) -> list[Tensor]:
 
 
 def _has_kernel(node: Node) -> bool:
-    if node.op == "Pad":
-        value = node.input(2)
-        zero = value is None or (value.constant and not np.any(value.value()))
-        return bool(node.attrs.get("mode", "constant") != "constant" or zero)
     if node.op == "Resize":
         return bool(node.attrs.get("mode", "nearest") != "cubic")
-    return True
+    return node.op != "Pad" or pads_with_zero(node)
+
+
+def pads_with_zero(node: Node) -> bool:
+    """Whether what a Pad puts in of its own, if anything, is 0."""
+    if node.attrs.get("mode", "constant") != "constant":
+        return True
+    value = node.input(2)
+    return not node.attrs.get("value", 0.0) if value is None else value.constant and not np.any(value.value())
 
 
 def clip_behind(model: Model, node: Node) -> Node | None:

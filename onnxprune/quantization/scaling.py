@@ -21,7 +21,7 @@ from onnxprune.axes.linear import Linear, bias_of, linear
 from onnxprune.axes.rules import facts_of
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis, Node, Tensor
-from onnxprune.quantization.placement import clip_limits
+from onnxprune.quantization.placement import clip_limits, pads_with_zero
 
 __all__ = ["Gain", "Scales", "scales"]
 
@@ -202,7 +202,4 @@ def _fills_with_zero(node: Node) -> bool:
     """Whether what an operator puts in of its own, if anything, is 0."""
     if node.op == "Resize":
         return bool(node.attrs.get("coordinate_transformation_mode") != "tf_crop_and_resize")
-    if node.op != "Pad" or node.attrs.get("mode", "constant") != "constant":
-        return True
-    value = node.input(2)
-    return not node.attrs.get("value", 0.0) if value is None else value.constant and not np.any(value.value())
+    return node.op != "Pad" or pads_with_zero(node)

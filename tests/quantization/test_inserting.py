@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from kernels import optimised
 from oracle import feeds, net, run
 from prunes import calibrated, samples
 
@@ -32,17 +32,6 @@ def made(text: str = RESIDUAL, profile: str = "u8s8", **options: object) -> tupl
     model = net(text)
     ctx = calibrated(model, samples(model, 40))
     return model, ctx, quantized(model, ctx, Scheme(PROFILES[profile], **options))  # type: ignore[arg-type]
-
-
-def optimised(model: Model, folder: Path) -> Counter[str]:
-    """The operators that onnxruntime runs."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.optimized_model_filepath = str(folder / "optimised.onnx")
-    options.log_severity_level = 4
-    ort.InferenceSession(model.proto().SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return Counter(node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node)
 
 
 @pytest.mark.parametrize("profile", ["u8s8", "u8s7"])  # of s8s8, onnxruntime turns only chains into what x86 has

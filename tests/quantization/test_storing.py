@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime as ort
 import pytest
 from contexts import context
+from kernels import optimised
 from oracle import feeds, net, run
 from prunes import calibrated, samples
 
@@ -44,15 +42,6 @@ def restored(model: Model, ctx: Context, storage: Storage) -> tuple[Model, Model
     for name, weight in result.weights.items():
         expected.put(name, weight.restored if isinstance(weight, Codes) else weight.astype(np.float32))
     return result.model, expected
-
-
-def optimised(model: Model, folder: Path) -> Counter[str]:
-    """The operators that onnxruntime runs."""
-    options = ort.SessionOptions()
-    options.optimized_model_filepath = str(folder / "optimised.onnx")
-    options.log_severity_level = 4
-    ort.InferenceSession(model.proto().SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return Counter(node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node)
 
 
 def store(model: Model, ctx: Context, **options: Any) -> Outcome:
