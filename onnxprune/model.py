@@ -271,7 +271,7 @@ class Model:
         self._touch()
 
     def set_input(self, node: Node, index: int, name: str) -> None:
-        """Let a node read another tensor at input ``index``; inputs in between become omitted ones."""
+        """Let a node read another tensor at input ``index``, ``""`` for none; inputs in between become omitted ones."""
         self._wiring.set_input(node.name, index, name)
         self._touch()
 

@@ -31,8 +31,9 @@ class Session:
         options = ort.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised, and need not be printed too
         options.intra_op_num_threads = threads
-        if not threads:  # idle threads of one session would take the processor from another; latencies are timed as is
+        if not threads:  # else it is timed, as it comes; here idle threads and memory that is planned ahead cost others
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            options.enable_mem_pattern = False
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
         try:

@@ -94,7 +94,7 @@ class Wiring:
         self._protos[name] = held
 
     def set_input(self, name: str, index: int, tensor: str) -> None:
-        """Let a node read another tensor; inputs in between become omitted ones."""
+        """Let a node read another tensor, or with ``""`` none; inputs in between become omitted ones."""
         node = self._nodes[name]
         real = self._real(node)
         for _ in range(real, index + 1):
@@ -102,6 +102,8 @@ class Wiring:
         node.inputs[index] = self._variable(tensor)
         if node.inputs[index].inputs:  # computed, perhaps by a node that stands further down
             self._in_order = False
+        while (last := self._real(node) - 1) >= 0 and not node.inputs[last].name:
+            del node.inputs[last]
 
     def set_output(self, name: str, index: int, tensor: str) -> None:
         """Let a node write another tensor."""

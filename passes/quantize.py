@@ -21,15 +21,16 @@ from onnxprune.options import option
 from onnxprune.overrides import matched, readable
 from onnxprune.passes import Analysis, Changed, Context, Outcome, Unchanged
 from onnxprune.quantization.choosing import BestRules, ranges_by
+from onnxprune.quantization.correcting import correct, with_biases, without_zeros
 from onnxprune.quantization.decisions import Decisions, document, read
 from onnxprune.quantization.mixing import Mixed, costs, mixed
 from onnxprune.quantization.network import OPSET, Quantized, Scheme, quantized, with_ranges
-from onnxprune.quantization.placement import ALREADY
+from onnxprune.quantization.placement import ALREADY, placed
 from onnxprune.quantization.profiles import PROFILES
 from onnxprune.quantization.qoperators import convert
 from onnxprune.quantization.ranges import RULES
 from onnxprune.quantization.refining import refined
-from onnxprune.quantization.repairing import REPAIRS, corrected, equalised
+from onnxprune.quantization.repairing import REPAIRS, Repairs, balanced, correction, equalisation
 from onnxprune.quantization.sensitivity import NodeLosses
 
 __all__ = ["Quantize"]
@@ -65,7 +66,7 @@ class Quantize:
     int8: tuple[str, ...] = option((), "a regular expression; nodes whose whole name it matches drop= leaves alone")
     sensitivity: bool = option(False, "measure what the network loses by each node alone; drop= does so anyway")
     decisions: Path | None = option(
-        None, "a quantize.json to obey; calibration, weights, round and profile then have no say"
+        None, "a quantize.json to obey; calibration, weights, round, profile and repair then have no say"
     )
 
     def __post_init__(self) -> None:
@@ -81,12 +82,13 @@ class Quantize:
         work = model.copy()
         work.lift(OPSET)
         converted = convert(work)
-        work, equalising = equalised(work, ctx, self._plan(work, ctx), self._repairs)
+        work, equalise, equalising = self._equalised(work, ctx)
         found = self._plain(work, ctx) if self.drop is None else self._within(self.drop, work, ctx)
-        result, correcting = corrected(work, found.result, ctx, self._repairs)
+        result, bias, correcting = self._corrected(work, found, ctx)
         reasons = {**found.result.placement.floats, **found.decided.left}
         if touched := bool(result.placement.nodes) or converted > 0:
-            decisions, before = document(work, result, found.scheme, found.decided, costs(work, ctx)), model.opset
+            decided = replace(found.decided, repairs=Repairs(equalise, bias))
+            decisions, before = document(work, result, found.scheme, decided, costs(work, ctx)), model.opset
             model.become(result.model)
         model.skipped.update(work.skipped)
         for name, why in reasons.items():
@@ -101,10 +103,35 @@ class Quantize:
         said = (written, lifted, equalising, result.said, correcting, found.note)
         return Changed(f"quantized {len(result.weights)} layers{''.join(said)}", found.missed, decisions=decisions)
 
-    def _plan(self, work: Model, ctx: Context) -> Scheme:
-        """With nothing excluded, and no ranges: those are of channels that are equalised already."""
-        decided = Decisions() if self.decisions is None else read(self.decisions, work)
-        return self._scheme(work, ctx, Decisions(profile=decided.profile, weights=decided.weights))
+    def _equalised(self, work: Model, ctx: Context) -> tuple[Model, float | None, str]:
+        """The float network to quantize, by which margin its channels were equalised, if they were, and a remark.
+
+        It has biases wherever they may have to be corrected.
+        """
+        decided = self._given(work)
+        plan = self._scheme(work, ctx, replace(decided, rules={}, ranges={}, left={}))  # ranges of what is equalised
+        if self.decisions is not None:
+            margin, said = decided.repairs.equalise, ""
+        else:
+            margin, said = equalisation(work, ctx, plan) if "equalise" in self._repairs else (None, "")
+        even = None if margin is None else balanced(work, ctx, per_channel=plan.per_channel, margin=margin)
+        work = even or work
+        corrects = decided.repairs.bias if self.decisions is not None else "bias" in self._repairs
+        return with_biases(work, placed(work).nodes) if corrects else work, margin, said
+
+    def _corrected(self, work: Model, found: _Found, ctx: Context) -> tuple[Quantized, bool, str]:
+        """What was made of the float network, with its biases corrected or not, which of both, and a remark."""
+        result = found.result
+        if self.decisions is not None:
+            bias, said = found.decided.repairs.bias, ""
+        else:
+            bias, said = correction(work, result, ctx) if "bias" in self._repairs else (False, "")
+        after = correct(work, result, ctx, ctx.calibration) if bias and ctx.calibration is not None else result.model
+        return replace(result, model=without_zeros(after, result.weights)), bias, said
+
+    def _given(self, work: Model) -> Decisions:
+        """What a file decides."""
+        return Decisions() if self.decisions is None else read(self.decisions, work)
 
     @property
     def _repairs(self) -> tuple[str, ...]:
@@ -116,21 +143,26 @@ class Quantize:
         scheme = self._scheme(work, ctx, decided)
         if self.sensitivity:
             decided = replace(decided, losses=work.get(NodeLosses(scheme.whole), ctx))
-        return _Found(refined(work, quantized(work, ctx, scheme), ctx, decided.round or self._rule), scheme, decided)
+        return _Found(self._rounded(work, ctx, scheme, decided), scheme, decided)
+
+    def _rounded(self, work: Model, ctx: Context, scheme: Scheme, decided: Decisions) -> Quantized:
+        """All of the data has its say in grids and in how weights are rounded."""
+        plain, rule = quantized(work, ctx, scheme), decided.round or self._rule
+        return refined(work, plain, ctx, rule, judge=decided.round is None)
 
     def _within(self, drop: float, work: Model, ctx: Context) -> _Found:
-        """With as little in float as lets no more be lost, on samples that nothing was fitted to."""
+        """With as little in float as lets no more be lost on one half of the data, all being fitted to the other."""
         if ctx.calibration is None:
             raise UsageError("pass 'quantize': drop= is measured on data: give --calib")
-        fit, check = ctx.calibration.split()
+        fit, check = ctx.calibration.split(0.5)
         seen = replace(ctx, calibration=fit)
         decided = self._decided(work, seen)
         scheme = with_ranges(work, seen, self._scheme(work, seen, decided))
         losses, prices = work.get(NodeLosses(scheme.whole), seen), costs(work, ctx)
 
         def attempt(left: frozenset[str], rule: str = "nearest") -> Mixed:
-            result = refined(work, quantized(work, seen, replace(scheme, excluded=scheme.excluded | left)), ctx, rule)
-            return Mixed(result, left, ctx.evaluator.measure(ctx.original, result.model, check))
+            result = refined(work, quantized(work, seen, replace(scheme, excluded=scheme.excluded | left)), seen, rule)
+            return Mixed(left, ctx.evaluator.measure(ctx.original, result.model, check))
 
         fixed = scheme.excluded | self._matched("int8", work)
         free = {name: loss for name, loss in losses.items() if name not in fixed}
@@ -139,15 +171,17 @@ class Quantize:
             plain = mixed(drop, free, prices, attempt, ctx.progress)
             found = min(attempt(plain.left, self._rule), plain, key=lambda each: not each.within(drop))
         told = f"drop={drop:g}: {found.told()}"
+        note = f"; {told}{_named(found, prices)}"
         missed = () if found.within(drop) else (f"{told}, even with all in float that may be",)
         why = dict.fromkeys(sorted(found.left), f"by it more than drop={drop:g} would be lost")
         decided = replace(decided, losses=losses, left={**decided.left, **why})
-        return _Found(found.result, scheme, decided, f"; {told}{_named(found, prices)}", missed)
+        scheme = self._scheme(work, ctx, decided)
+        return _Found(self._rounded(work, ctx, scheme, decided), scheme, decided, note, missed)
 
     def _decided(self, work: Model, ctx: Context) -> Decisions:
         """What is decided before nodes are looked at one by one."""
         if self.decisions is not None:
-            return read(self.decisions, work)
+            return self._given(work)
         left = {
             node.name: f"keep={pattern}" for pattern in self.keep for node in matched("keep", pattern, work, self.name)
         }

@@ -41,10 +41,10 @@ class BestRules(Analysis[Mapping[str, str]]):
     uses = ("calibration", "seed", "shapes")
 
     def compute(self, model: Model, ctx: Context) -> Mapping[str, str]:
-        """Grid after grid on one part of the data, then all of them on the other."""
+        """Grid after grid on one half of the data, then all of them on the other."""
         if ctx.calibration is None:
             raise PassError("ranges are measured on calibration data: give --calib")
-        fit, check = ctx.calibration.split()
+        fit, check = ctx.calibration.split(0.5)
         placement, plain = placed(model), self.scheme.rule
         chosen = self._chosen(model, ctx, placement, Reference(model, few(fit, SAMPLES)))
         rules = {t: chosen.get(name, plain) for name, tensors in placement.grids.items() for t in tensors}

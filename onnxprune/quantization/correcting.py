@@ -25,7 +25,7 @@ from onnxprune.quantization.strengths import Strengths
 from onnxprune.stepwise import Stepwise
 from onnxprune.taps import tapped
 
-__all__ = ["correct", "with_biases"]
+__all__ = ["correct", "with_biases", "without_zeros"]
 
 
 def with_biases(model: Model, nodes: Iterable[str]) -> Model:
@@ -36,6 +36,18 @@ def with_biases(model: Model, nodes: Iterable[str]) -> Model:
         if view.bias is None and view.node.op != "MatMul":
             zeros = np.zeros(view.weight.size(view.rows) or 0, np.float32)
             result.set_input(view.node, 2, put_bias(result, view, None, zeros))
+    return result
+
+
+def without_zeros(model: Model, nodes: Iterable[str]) -> Model:
+    """A copy of a quantized model in which no Conv or Gemm among the nodes has a bias that is nothing but 0."""
+    result = model.copy()
+    read = {name: node.x(2) for name in nodes if (node := result.node(name)).op in ("Conv", "Gemm") and node.input(2)}
+    sources = {name: result.producer(bias.name) for name, bias in read.items()}
+    zero = [name for name, source in sources.items() if source is not None and not source.x().value().any()]
+    for name in zero:
+        result.set_input(result.node(name), 2, "")
+    result.sweep()
     return result
 
 

@@ -2,8 +2,8 @@
 
 Of each grid it says what range it covers and by which rule, of each node where it is computed and why, what the network
 loses by it alone, what it costs, and the option that would decide otherwise. What is obeyed when it is given back are
-``profile``, ``weights``, ``round``, the ``range`` of a grid (or its ``rule``, where the range was taken out) and where
-a node is computed (``on``).
+``profile``, ``weights``, ``round``, ``repairs``, the ``range`` of a grid (or its ``rule``, where the range was taken
+out) and where a node is computed (``on``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from onnxprune.quantization.operators import OPERATORS
 from onnxprune.quantization.placement import obstacle
 from onnxprune.quantization.profiles import PROFILES
 from onnxprune.quantization.ranges import RULES, Range
+from onnxprune.quantization.repairing import Repairs
 from onnxprune.quantization.rounding import RULES as ROUNDS
 
 __all__ = ["Decisions", "document", "read"]
@@ -48,6 +49,7 @@ class Decisions:
     profile: str | None = None
     weights: str | None = None
     round: str | None = None
+    repairs: Repairs = field(default_factory=Repairs)
 
 
 def document(
@@ -71,6 +73,7 @@ def document(
         "profile": next(name for name, profile in PROFILES.items() if profile == scheme.profile),
         "weights": "channel" if scheme.per_channel else "tensor",
         "round": result.rule,
+        "repairs": asdict(decided.repairs),
         "grids": grids,
         "nodes": {n.name: _decided(model, n, reasons.get(n.name), losses[n.name], costs[n.name]) for n in nodes},
     }
@@ -122,7 +125,17 @@ def _checked(given: object, model: Model) -> Decisions:
     profile = _one_of("profile", whole.get("profile"), PROFILES, "'profile'")
     weights = _one_of("weights", whole.get("weights"), ("channel", "tensor"), "'weights'")
     round = _one_of("round", whole.get("round"), ("nearest", *ROUNDS), "'round'")
-    return Decisions(rules, ranges, left, losses, profile, weights, round)
+    repairs = _repairs(_table(whole.get("repairs", {}), "'repairs'"))
+    return Decisions(rules, ranges, left, losses, profile, weights, round, repairs)
+
+
+def _repairs(told: Mapping[str, Any]) -> Repairs:
+    equalise, bias = told.get("equalise"), told.get("bias", False)
+    if not (equalise is None or (type(equalise) in (int, float) and 0 <= equalise <= 1)):
+        raise UsageError(f"'repairs': equalise is {equalise!r}; give a margin of 0 … 1, or null for none")
+    if type(bias) is not bool:
+        raise UsageError(f"'repairs': bias is {bias!r}; give true or false")
+    return Repairs(equalise, bias)
 
 
 def _of_grids(grids: Mapping[str, Any], model: Model) -> tuple[dict[str, str], dict[str, Range]]:

@@ -32,18 +32,17 @@ STEPS = 200
 RATE = 0.1  # at first, of a logarithm per step
 DECAYS = (0.9, 0.99)  # of the means of gradients and of their squares
 MOST = 9.0  # the magnitude of a logarithm
-MARGIN = 0.8  # of a limit: what a channel with a factor may reach at most, before and after
 TINY = 1e-30
 
 
-def factors(scales: Scales, seen: Mapping[Axis, Strength], *, per_channel: bool) -> Array:
+def factors(scales: Scales, seen: Mapping[Axis, Strength], *, per_channel: bool, margin: float = 0.0) -> Array:
     """The factors [count], float64; ``seen`` is of what layers read, and of what has limits.
 
-    Where every row has its own grid, there is less to win than channels lose that reach a limit on other data: what is
-    clipped has no factors then.
+    ``margin`` is the share of a limit that a channel with a factor may reach, before and after: other data may reach
+    further. At 0, what is clipped has no factors.
     """
     harm = Harm(scales, seen, per_channel=per_channel)
-    (least, most), logs = _bounds(scales, seen, 0.0 if per_channel else MARGIN), np.zeros(scales.count)
+    (least, most), logs = _bounds(scales, seen, margin), np.zeros(scales.count)
     mean, square = np.zeros(scales.count), np.zeros(scales.count)
     for step in range(1, STEPS + 1):
         gradient = harm(logs)[1]

@@ -15,7 +15,6 @@ from onnxprune.evaluate import Accuracy
 from onnxprune.model import Model
 from onnxprune.passes import Context
 from onnxprune.progress import Progress
-from onnxprune.quantization.network import Quantized
 
 __all__ = ["Mixed", "costs", "mixed"]
 
@@ -27,7 +26,6 @@ EXACT = 1e-9  # points
 class Mixed:
     """A network whose nodes ``left`` stay in float, and what it is worth."""
 
-    result: Quantized
     left: frozenset[str]
     accuracy: Accuracy
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from onnxprune.axes.linear import Linear, linear
-from onnxprune.loss import losses
+from onnxprune.calibrate import Calibration
 from onnxprune.model import Model
 from onnxprune.passes import Context
+from onnxprune.quantization.judging import judged, told
 from onnxprune.quantization.matrices import unseen
 from onnxprune.quantization.network import Quantized
 from onnxprune.quantization.rounding import RULES, rounded
@@ -18,21 +19,26 @@ from onnxprune.quantization.seen import seen
 __all__ = ["refined", "rerounded"]
 
 
-def refined(model: Model, result: Quantized, ctx: Context, rule: str) -> Quantized:
+def refined(model: Model, result: Quantized, ctx: Context, rule: str, *, judge: bool = True) -> Quantized:
     """The quantized model with its weights rounded by a rule, or as it is where that brings it no nearer to the model.
 
-    Weights are rounded for what the fit part of the calibration data makes, and judged by the check part.
+    They are rounded for all of the calibration data, if rounding for one half of it serves the other (``judged``), or
+    in any case where that is not to be judged.
     """
     if rule == "nearest" or ctx.calibration is None or not result.weights:
         return result
-    fit, check = ctx.calibration.split()
-    found = rerounded(model, result, replace(ctx, calibration=fit), rule)
+
+    def fit(data: Calibration) -> Model:
+        return rerounded(model, result, replace(ctx, calibration=data), rule).model
+
+    before, after = judged(model, [lambda _: result.model, fit], ctx.calibration) if judge else (0.0, 0.0)
+    said = told(f"rounding by {rule}", before, after, kept=after <= before)
+    if not after <= before:
+        return replace(result, said=said)
+    found = rerounded(model, result, ctx, rule)
     if all(np.array_equal(found.weights[name].values, codes.values) for name, codes in result.weights.items()):
         return result
-    before, after = losses(model, [result.model, found.model], check)
-    if not after <= before:
-        return replace(result, said=f"; rounding by {rule} refused: loss {before:.3g} → {after:.3g}")
-    return replace(found, rule=rule, said=f"; weights rounded by {rule}: loss {before:.3g} → {after:.3g}")
+    return replace(found, rule=rule, said=said)
 
 
 def rerounded(model: Model, result: Quantized, ctx: Context, rule: str) -> Quantized:

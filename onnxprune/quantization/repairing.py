@@ -1,67 +1,71 @@
-"""Repairs of what rounding does to a network, each of which stays only where it helps on the check part of the data.
-
-What helps is told by the loss (``loss``) of the quantized network against the float one that it is made from.
-"""
+"""Repairs of what rounding does to a network, each of which stays only where it helps (``judging``)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 from onnxprune.axes.facts import at
-from onnxprune.loss import losses
+from onnxprune.calibrate import Calibration
 from onnxprune.model import Model
 from onnxprune.passes import Context
-from onnxprune.quantization.correcting import correct, with_biases
+from onnxprune.quantization.correcting import correct
 from onnxprune.quantization.equalising import factors, rescale
+from onnxprune.quantization.judging import judged, told
 from onnxprune.quantization.network import Quantized, Scheme, quantized
 from onnxprune.quantization.placement import placed
 from onnxprune.quantization.scaling import scales
 from onnxprune.quantization.strengths import Strengths
 
-__all__ = ["REPAIRS", "balanced", "corrected", "equalised"]
+__all__ = ["REPAIRS", "Repairs", "balanced", "correction", "equalisation"]
 
 REPAIRS = ("equalise", "bias")
+MARGINS = (0.0, 0.8)  # of equalisation, that are tried where something is clipped
 
 
-def equalised(model: Model, ctx: Context, scheme: Scheme, repairs: Collection[str] = REPAIRS) -> tuple[Model, str]:
-    """The float network that is to be quantized, with a remark: with channels of other magnitudes where that helps.
+@dataclass(frozen=True)
+class Repairs:
+    """Which are made: ``equalise`` by this margin (``balanced``), or None, and correct ``bias``."""
 
-    It has biases wherever ``repairs`` are to correct them. The model must be in opset ``network.OPSET`` or newer.
+    equalise: float | None = None
+    bias: bool = False
+
+
+def equalisation(model: Model, ctx: Context, scheme: Scheme) -> tuple[float | None, str]:
+    """The margin to equalise by, None where that does not help, and a remark.
+
+    The model must be in opset ``network.OPSET`` or newer.
     """
-    if ctx.calibration is None or not (nodes := placed(model, scheme.excluded).nodes):
-        return model, ""
-    model = with_biases(model, nodes) if "bias" in repairs else model
-    if "equalise" not in repairs:
-        return model, ""
-    fit, check = ctx.calibration.split()
-    other = balanced(model, replace(ctx, calibration=fit), per_channel=scheme.per_channel)
-    if other is None:
-        return model, ""
-    before, after = losses(model, [quantized(each, ctx, scheme).model for each in (model, other)], check)
-    return (other if after < before else model), _said("equalisation", before, after)
+    if ctx.calibration is None or not placed(model, scheme.excluded).nodes:
+        return None, ""
+
+    def fit(data: Calibration, margin: float | None) -> Model:
+        """The network on integers that is equalised for the data."""
+        seen = replace(ctx, calibration=data)
+        other = None if margin is None else balanced(model, seen, per_channel=scheme.per_channel, margin=margin)
+        return quantized(other or model, seen, scheme).model
+
+    margins = (None, *(MARGINS if scales(model).limits else MARGINS[:1]))
+    before, *found = judged(model, [partial(fit, margin=margin) for margin in margins], ctx.calibration)
+    after = min(found)
+    kept = after < before
+    return margins[1 + found.index(after)] if kept else None, told("equalisation", before, after, kept=kept)
 
 
-def corrected(
-    model: Model, result: Quantized, ctx: Context, repairs: Collection[str] = REPAIRS
-) -> tuple[Quantized, str]:
-    """What was made of the float ``model``, with a remark: with other biases where that helps."""
-    if "bias" not in repairs or ctx.calibration is None or not result.weights:
-        return result, ""
-    fit, check = ctx.calibration.split()
-    other = correct(model, result, ctx, fit)
-    before, after = losses(model, [result.model, other], check)
-    return (replace(result, model=other) if after < before else result), _said("correction of biases", before, after)
+def correction(model: Model, result: Quantized, ctx: Context) -> tuple[bool, str]:
+    """Whether to correct the biases of what was made of the float ``model``, and a remark."""
+    if ctx.calibration is None or not result.weights:
+        return False, ""
+    before, after = judged(model, [lambda _: result.model, partial(correct, model, result, ctx)], ctx.calibration)
+    kept = after < before
+    return kept, told("correction of biases", before, after, kept=kept)
 
 
-def _said(what: str, before: float, after: float) -> str:
-    if after == before:
-        return ""
-    return f"; {what}{'' if after < before else ' refused'}: loss {before:.3g} → {after:.3g}"
+def balanced(model: Model, ctx: Context, *, per_channel: bool, margin: float = 0.0) -> Model | None:
+    """A copy that computes the same with channels of other magnitudes; None where there is nothing to choose.
 
-
-def balanced(model: Model, ctx: Context, *, per_channel: bool) -> Model | None:
-    """A copy that computes the same with channels of other magnitudes; None where there is nothing to choose."""
+    ``margin`` is the share of a limit that a channel with a factor may reach; at 0, what is clipped has no factors.
+    """
     found = scales(model)
     read = dict.fromkeys(at(layer.x, layer.x_channel) for layer in found.layers)
     limited = (axis for axis, numbers in found.numbers.items() if axis.tensor in found.limits and numbers.any())
@@ -69,5 +73,5 @@ def balanced(model: Model, ctx: Context, *, per_channel: bool) -> Model | None:
     if not seen or not all(strength.finite for strength in seen.values()):
         return None
     result = model.copy()
-    rescale(result, found, factors(found, seen, per_channel=per_channel))
+    rescale(result, found, factors(found, seen, per_channel=per_channel, margin=margin))
     return result

@@ -40,14 +40,19 @@ class Strengths(Analysis[Mapping[Axis, Strength]]):
         """Run once; memory does not grow with the number of samples."""
         if not self.axes or ctx.calibration is None:
             return {}
-        names, found, total = dict.fromkeys(axis.tensor for axis in self.axes), dict[Axis, Array](), 0
+        of_tensor, found, total = dict[str, list[Axis]](), dict[Axis, Array](), 0
+        for axis in self.axes:
+            of_tensor.setdefault(axis.tensor, []).append(axis)
         with ctx.progress.task("measuring channels", ctx.calibration.count) as step:
-            for samples, values in runs(model, [*names], ctx, step):
+            for samples, values in runs(model, [*of_tensor], ctx, step):
                 total += samples
-                for axis in self.axes:
-                    new = _figures(values[axis.tensor], axis.dim, samples)
-                    old = found.get(axis, np.zeros_like(new))
-                    found[axis] = np.array([np.maximum(old[0], new[0]), *(old[1:] + new[1:])])
+                for name, axes in of_tensor.items():
+                    x = values.pop(name)  # and let it go before the next batch is run
+                    for axis in axes:
+                        new = _figures(x, axis.dim, samples)
+                        old = found.get(axis, np.zeros_like(new))
+                        found[axis] = np.array([np.maximum(old[0], new[0]), *(old[1:] + new[1:])])
+                    del x
         return {axis: Strength(each[0], each[1] / total, each[2] / total) for axis, each in found.items()}
 
     def pack(self, result: Mapping[Axis, Strength]) -> dict[str, Array]:
@@ -62,7 +67,8 @@ class Strengths(Analysis[Mapping[Axis, Strength]]):
 
 def _figures(x: Array, dim: int, samples: int) -> Array:
     """Largest magnitude, and samples times mean square and mean, [3, slots]."""
-    others, wide = tuple(d for d in range(x.ndim) if d != dim), x.astype(np.float64)
+    others = tuple(d for d in range(x.ndim) if d != dim)
     with np.errstate(all="ignore"):  # what is not finite shows in the mean squares
-        sums = samples * np.square(wide).mean(axis=others), samples * wide.mean(axis=others)
+        squares = np.square(x, dtype=np.float64).mean(axis=others)
+        sums = samples * squares, samples * x.mean(axis=others, dtype=np.float64)
     return np.array([np.abs(x).max(axis=others, initial=0).astype(np.float64), *sums])

@@ -54,7 +54,7 @@ class Table:
     def __call__(self, left: frozenset[str]) -> Mixed:
         self.tried.append(left)
         drop = sum(points for name, points in self.points.items() if name not in left)
-        return Mixed(None, left, Accuracy("top1", 1.0, 1.0 - drop / 100, 100))  # type: ignore[arg-type]
+        return Mixed(left, Accuracy("top1", 1.0, 1.0 - drop / 100, 100))
 
     def search(self, drop: float, costs: Mapping[str, float]) -> Mixed:
         return mixed(drop, self.points, costs, self, Progress.silent())
@@ -155,6 +155,19 @@ def test_a_rule_without_a_range_finds_it(tmp_path: Path) -> None:
     assert np.array_equal(Session(result.model.proto())(x)[0], Session(wanted.model.proto())(x)[0])
 
 
+@pytest.mark.parametrize("repairs", [{"equalise": None, "bias": True}, {"equalise": 0.8, "bias": False}])
+def test_repairs_that_are_decided_are_made_whatever_they_are_worth(repairs: dict[str, Any], tmp_path: Path) -> None:
+    path, made = tmp_path / "quantize.json", dict[str, Result]()
+    told = quantize("residual", repair=("none",), round="nearest").report.passes[0].decisions
+    for name, each in {"none": {}, "some": repairs}.items():
+        path.write_text(json.dumps({**(told or {}), "repairs": each, "grids": {}}))
+        made[name] = quantize("residual", decisions=path)
+    assert made["some"].model.fingerprint() != made["none"].model.fingerprint()
+    decisions = made["some"].report.passes[0].decisions
+    assert decisions is not None
+    assert decisions["repairs"] == repairs
+
+
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
@@ -166,6 +179,8 @@ def test_a_rule_without_a_range_finds_it(tmp_path: Path) -> None:
         ({"grids": {"z": {"range": [0, 1]}}}, "'z'"),
         ({"grids": {"x": {"rule": "mean"}}}, "'mean'"),
         ({"profile": "u9"}, "'u9'"),
+        ({"repairs": {"equalise": 2}}, "give a margin of 0 … 1"),
+        ({"repairs": {"bias": 1}}, "give true or false"),
         ({"nodes": []}, "'nodes' is no object"),
     ],
 )

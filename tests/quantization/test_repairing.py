@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from oracle import assert_same_function, net
 from prunes import calibrated, samples
 
 from onnxprune.axes.facts import at
+from onnxprune.calibrate import Calibration
 from onnxprune.loss import losses
 from onnxprune.model import Model
 from onnxprune.passes import Context
 from onnxprune.quantization import repairing
-from onnxprune.quantization.correcting import correct, with_biases
+from onnxprune.quantization.correcting import correct, with_biases, without_zeros
 from onnxprune.quantization.equalising import Harm, factors, rescale
+from onnxprune.quantization.judging import judged
 from onnxprune.quantization.network import Scheme, quantized
 from onnxprune.quantization.profiles import PROFILES
-from onnxprune.quantization.repairing import balanced, corrected, equalised
+from onnxprune.quantization.repairing import balanced, correction, equalisation
 from onnxprune.quantization.scaling import scales
 from onnxprune.quantization.strengths import Strengths
 from onnxprune.taps import tapped
@@ -101,11 +105,12 @@ def test_no_other_factors_are_much_better(per_channel: bool) -> None:
         assert harm(best + sign * 0.3 * slope / np.abs(slope).max())[0] > least - 0.05
 
 
-def test_a_channel_that_reaches_a_limit_stays_as_it_is() -> None:
+@pytest.mark.parametrize("margin", [0.0, 0.8])
+def test_a_channel_that_reaches_a_limit_stays_as_it_is(margin: float) -> None:
     model = net(CLIPPED)
     model.put("zero", np.float32(0))
     model.put("six", np.float32(1.5))
-    result = balanced(model, context(model), per_channel=False)
+    result = balanced(model, context(model), per_channel=False, margin=margin)
     assert result is not None
     assert_same_function(result, model)
 
@@ -152,19 +157,40 @@ def test_layers_without_a_bias_get_one_of_zeros() -> None:
     assert_same_function(result, model)
 
 
+def test_a_bias_of_zeros_that_was_of_no_use_goes_again() -> None:
+    model = net(
+        "(float[N,3,4,4] x) => (float[N,5,4,4] y) <float[4,3,1,1] w, float[5,4,1,1] v> {a = Conv(x, w) y = Conv(a, v)}"
+    )
+    ctx = context(model)
+    plain, other = (
+        quantized(each, ctx, scheme()) for each in (model, with_biases(model, [n.name for n in model.nodes]))
+    )
+    result = without_zeros(other.model, other.weights)
+    assert all(node.input(2) is None for node in result.nodes if node.op == "Conv")
+    assert sorted(node.op for node in result.nodes) == sorted(node.op for node in plain.model.nodes)
+    assert_same_function(result, plain.model)
+
+
 @pytest.mark.parametrize("per_channel", [True, False])
-def test_what_helps_is_kept_and_told(per_channel: bool) -> None:
+def test_what_helps_is_found_and_told(per_channel: bool) -> None:
     model, plan = unbalanced(3), scheme(per_channel=per_channel)
     ctx = context(model)
     assert ctx.calibration is not None
-    check = ctx.calibration.split()[1]
-    result, said = equalised(model, ctx, plan)
-    plain, better = quantized(model, ctx, plan), quantized(result, ctx, plan)
-    best, also = corrected(result, better, ctx)
-    before, after, last = losses(model, [each.model for each in (plain, better, best)], check)
-    assert last <= after < before / 5
-    assert said == f"; equalisation: loss {before:.3g} → {after:.3g}"
-    assert also.startswith("; correction of biases")
+    margin, said = equalisation(model, ctx, plan)
+    assert margin == 0
+    even = balanced(model, ctx, per_channel=per_channel, margin=margin)
+    assert even is not None
+    better = quantized(even, ctx, plan)
+    before, after = losses(model, [quantized(model, ctx, plan).model, better.model], ctx.calibration)
+    assert after < before / 5
+    found = re.fullmatch("; equalisation: loss (.*) → (.*)", said)
+    assert found is not None
+    by_halves = [float(each) for each in found.groups()]
+    assert by_halves[0] == pytest.approx(before, rel=0.5)
+    assert after / 2 < by_halves[1] < before / 5
+    corrects, also = correction(even, better, ctx)
+    assert corrects
+    assert also.startswith("; correction of biases: loss")
 
 
 def test_what_does_not_help_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,18 +198,26 @@ def test_what_does_not_help_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ctx = context(model)
     monkeypatch.setattr(repairing, "balanced", lambda *_, **__: unbalanced(3))
     monkeypatch.setattr(repairing, "correct", lambda *_: quantized(unbalanced(3), ctx, plan).model)
-    result, said = equalised(model, ctx, plan)
-    assert result.fingerprint() == model.fingerprint()
+    margin, said = equalisation(model, ctx, plan)
+    assert margin is None
     assert said.startswith("; equalisation refused")
-    plain = quantized(model, ctx, plan)
-    found, said = corrected(model, plain, ctx)
-    assert found.model.fingerprint() == plain.model.fingerprint()
+    corrects, said = correction(model, quantized(model, ctx, plan), ctx)
+    assert not corrects
     assert said.startswith("; correction of biases refused")
 
 
-def test_repairs_that_are_not_asked_for_are_not_made() -> None:
-    model, plan = unbalanced(3), scheme()
-    ctx = context(model)
-    assert equalised(model, ctx, plan, ()) == (model, "")
-    plain = quantized(model, ctx, plan)
-    assert corrected(model, plain, ctx, ("equalise",)) == (plain, "")
+def test_every_sample_judges_what_was_fitted_to_others() -> None:
+    model = net(DEEP)
+    ctx, fitted = context(model), list[Calibration]()
+    assert ctx.calibration is not None
+    plain = quantized(model, ctx, scheme()).model
+
+    def fit(data: Calibration) -> Model:
+        fitted.append(data)
+        return plain
+
+    found = judged(model, [fit, lambda _: model], ctx.calibration)
+    assert found == [pytest.approx(losses(model, [plain], ctx.calibration)[0], rel=0.1), 0]
+    one, other = (set(each.order) for each in fitted)
+    assert not one & other
+    assert one | other == set(ctx.calibration.order)
