@@ -17,14 +17,13 @@ from onnxprune.backends.difference import Difference, difference, largest
 from onnxprune.backends.emulated import CannotRunError, emulated
 from onnxprune.backends.folder import Sample, furnish
 from onnxprune.backends.libraries import libraries
+from onnxprune.backends.rounding import reference, tolerance
 from onnxprune.cache import Cache
 from onnxprune.errors import BackendError
 from onnxprune.node import Array
-from onnxprune.runtime import Session
 
 __all__ = ["backend", "deploy", "refuse_targets", "refuse_unsupported"]
 
-TOLERANCE = 1e-4  # of the largest number in an output: what is beyond it is not rounding
 WARM_UP, LEAST_RUNS, MOST_RUNS, SECONDS = 3, 10, 300, 1.0
 
 Feeds = Mapping[str, Array]
@@ -77,31 +76,32 @@ def deploy(
     """
     built = backend().build(proto, target, path, shapes)
     runtime = libraries(target, path, cache)
-    size = furnish(path.parent, target, _sample(proto, batches), runtime)
+    most = tolerance(proto, batches)
+    size = furnish(path.parent, target, _sample(proto, batches, most), runtime)
     built = replace(built, folder_bytes=size, missing=runtime.missing)
     try:
-        return _run(built, proto, target, batches)
+        return _run(built, proto, target, batches, most)
     except CannotRunError as error:
         return replace(built, why=str(error))
 
 
-def _run(built: Artifact, proto: onnx.ModelProto, target: Target, batches: Sequence[Feeds]) -> Artifact:
+def _run(built: Artifact, proto: onnx.ModelProto, target: Target, batches: Sequence[Feeds], most: float) -> Artifact:
     """What is built, verified where it can be run; raises CannotRunError where it cannot."""
     if not batches:
         raise CannotRunError("there is no input that the model runs on; give --calib")
     if built.missing is not None:
         raise CannotRunError(f"the TVM runtime for {target.arch} is missing")
     if target.foreign:
-        return _verified(built, emulated(target, built.artifact), "qemu")
+        return _verified(built, emulated(target, built.artifact), most, "qemu")
     if lacking := backend().lacking(target):
         raise CannotRunError(f"this machine's processor lacks {', '.join(lacking)}")
-    session, program = Session(proto), backend().load(built.artifact)
-    verified = _verified(built, difference(program, session, batches), "host")
+    session, program = reference(proto), backend().load(built.artifact)
+    verified = _verified(built, difference(program, session, batches), most, "host")
     return replace(verified, latency_ms=_median_ms(program, [batches[0][name] for name in session.inputs]))
 
 
-def _verified(built: Artifact, found: Difference, where: Literal["host", "qemu"]) -> Artifact:
-    if not found.relative <= TOLERANCE:
+def _verified(built: Artifact, found: Difference, most: float, where: Literal["host", "qemu"]) -> Artifact:
+    if not found.relative <= most:
         raise BackendError(
             f"the library for target '{built.name}' is wrong: it differs from onnxruntime by {found.absolute:.3g},"
             f" {found.relative:.3g} of the largest output; leave out the target, and report this with the model"
@@ -109,16 +109,16 @@ def _verified(built: Artifact, found: Difference, where: Literal["host", "qemu"]
     return replace(built, verified=where, max_abs_error=found.absolute, max_rel_error=found.relative)
 
 
-def _sample(proto: onnx.ModelProto, batches: Sequence[Feeds]) -> Sample:
+def _sample(proto: onnx.ModelProto, batches: Sequence[Feeds], most: float) -> Sample:
     """The batch that says most of a relative error: the one on which the least output is as large as it gets."""
     if not batches:
         return Sample()
-    session = Session(proto, threads=1)  # equal inputs give equal bytes
+    session = reference(proto, threads=1)  # equal inputs give equal bytes
     sizes = np.array([[largest(each) for each in session(feeds)] for feeds in batches])
     share = sizes / np.where(sizes.max(axis=0) > 0, sizes.max(axis=0), 1)
     best = batches[int(share.min(axis=1).argmax())]
     inputs = [(name, best[name]) for name in session.inputs]
-    return Sample(inputs, list(zip(session.outputs, session(best), strict=True)))
+    return Sample(inputs, list(zip(session.outputs, session(best), strict=True)), most)
 
 
 def _median_ms(program: Callable[[Sequence[Array]], list[Array]], feeds: Sequence[Array]) -> float:

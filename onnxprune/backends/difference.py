@@ -11,7 +11,9 @@ from onnxprune.errors import BackendError
 from onnxprune.node import Array
 from onnxprune.runtime import Session
 
-__all__ = ["Difference", "difference", "largest"]
+__all__ = ["TOLERANCE", "Difference", "difference", "largest"]
+
+TOLERANCE = 1e-4  # of the largest number in an output: what is beyond it is not rounding
 
 
 @dataclass(frozen=True)

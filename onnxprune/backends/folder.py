@@ -11,21 +11,26 @@ from string import Template
 
 import numpy as np
 
+from onnxprune.backends.difference import TOLERANCE
 from onnxprune.backends.libraries import HEADERS, NAMES, Libraries, headers
 from onnxprune.backends.targets import Target
 from onnxprune.node import Array
 
 __all__ = ["Sample", "furnish", "names", "templates"]
 
-README, INPUTS, OUTPUTS = "README.md", "inputs.npy", "outputs.npy"
+README, CHECK, INPUTS, OUTPUTS = "README.md", "check.cc", "inputs.npy", "outputs.npy"
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Inputs and expected outputs of one run, by name, in the order of the graph."""
+    """Inputs and expected outputs of one run, by name, in the order of the graph, and how far off these may be.
+
+    ``tolerance`` is a share of the largest number in an output.
+    """
 
     inputs: Sequence[tuple[str, Array]] = ()
     outputs: Sequence[tuple[str, Array]] = ()
+    tolerance: float = TOLERANCE
 
 
 def templates() -> list[Path]:
@@ -48,8 +53,9 @@ def furnish(folder: Path, target: Target, sample: Sample, runtime: Libraries) ->
         _write(folder / name, data)
     _save(folder / INPUTS, sample.inputs)
     _save(folder / OUTPUTS, sample.outputs)
-    text = Template((folder / README).read_text(encoding="utf-8"))
-    (folder / README).write_text(text.substitute(_words(target, sample, runtime)), encoding="utf-8")
+    for name in (README, CHECK):
+        text = Template((folder / name).read_text(encoding="utf-8"))
+        (folder / name).write_text(text.substitute(_words(target, sample, runtime)), encoding="utf-8")
     return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
 
 
@@ -79,6 +85,7 @@ def _words(target: Target, sample: Sample, runtime: Libraries) -> dict[str, str]
         "triple": target.triple,
         "inputs": _signature(sample.inputs),
         "outputs": _signature(sample.outputs),
+        "tolerance": f"{sample.tolerance:.3g}",
         "runtime": "MISSING: " + runtime.missing if runtime.missing else "they lie here",
     }
 

@@ -16,12 +16,12 @@ from pages import ROOT
 from toys import tree
 
 from onnxprune.backends import load_target, tvm
+from onnxprune.backends.difference import TOLERANCE
 from onnxprune.backends.emulated import FIGURES
 from onnxprune.backends.folder import Sample, furnish, names, templates
 from onnxprune.backends.libraries import libraries
 from onnxprune.backends.link import compile_program
 from onnxprune.cache import Cache
-from onnxprune.deploy import TOLERANCE
 from onnxprune.runtime import Session
 
 HOST = load_target("host")

@@ -32,6 +32,18 @@ CASES = {
     " { y, m = LayerNormalization(x, s) }",
     "a scale that is broadcast": "(float[2,3,4] x) => (float[2,3,4] y) <float[4] s = W>"
     " { y = LayerNormalization<axis=1>(x, s) }",
+    "halves on a grid": "(float[3,5] x) => (uint8[3,5] y) <float s = {1.0}, uint8 z = {3}>"
+    " { y = QuantizeLinear(x, s, z) }",
+    "infinities on a grid": "(float[6] x) => (int8[6] y) <float s = {0.5}, int8 z = {-3}>"
+    " { y = QuantizeLinear(x, s, z) }",
+    "a grid without a zero point": "(float[3,5] x) => (float[3,5] y) <float s = {0.25}>"
+    " { q = QuantizeLinear(x, s)  y = DequantizeLinear(q, s) }",
+    "a grid for each channel": "(float[2,3,4] x) => (float[2,3,4] y)"
+    " <float[3] s = {0.5, 0.25, 0.01}, int8[3] z = {3, 0, -7}>"
+    " { q = QuantizeLinear<axis=-2>(x, s, z)  y = DequantizeLinear<axis=1>(q, s, z) }",
+    "weights on a grid": "(float[2,3] x) => (float[2,2] y)"
+    " <int8[3,2] w = {1, -2, 3, 100, -128, 127}, float[3] s = {0.5, 0.25, 0.01}, int8[3] z = {3, 0, -7}>"
+    " { v = DequantizeLinear<axis=0>(w, s, z)  b = IsInf(x)  f = Cast<to=1>(b)  y = MatMul(f, v) }",
     "an integer exponent": "(float[6] x) => (float[6] y) <int64 e = {3}> { y = Pow(x, e) }",
     "the maximum of infinities": "(float[2,3] x) => (float[2,1] y) <int64[1] a = {1}> { y = ReduceMax(x, a) }",
     "the minimum of truth values": "(float[2,3] x) => (bool[2] y) <float z = {0.0}, int64[1] a = {1}>"
@@ -98,6 +110,8 @@ def feed(model: onnx.ModelProto) -> np.ndarray:
         data[:2] = INF, -INF
     if shape == [2, 3]:
         data[1] = -INF
+    if shape == [3, 5]:
+        data = np.arange(-7, 8, dtype=np.float32).reshape(3, 5) / 2
     return data
 
 

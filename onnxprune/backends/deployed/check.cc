@@ -11,7 +11,7 @@
 
 using onnxprune::Array;
 
-static const double kTolerance = 1e-4;
+static const double kTolerance = $tolerance;
 
 static double half(uint16_t bits) {
   const int exponent = bits >> 10 & 31, fraction = bits & 1023;

@@ -211,6 +211,46 @@ def extreme(site: Site) -> None:
         site.write(0, site.emit("Cast", result, to=onnx.TensorProto.BOOL))
 
 
+def quantize(site: Site) -> None:
+    """Written out: what lies midway between two numbers goes to the even one."""
+    if site.attribute("block_size", 0):
+        raise ValueError("it quantises in blocks")
+    x, scale, zero = site.input(0), site.input(1), site.input(2)
+    real, whole = site.dtype(x), site.dtype(site.output(0))
+    if real != np.float32 or whole.name not in ("int8", "uint8", "int16", "uint16"):
+        return
+    ends = np.iinfo(whole)
+    y = site.emit("Round", site.emit("Div", x, _along(site, scale)))
+    if zero:
+        y = site.emit("Add", y, _as_float(site, _along(site, zero)))
+    y = site.emit("Clip", y, *(site.constant(end, np.float32) for end in (ends.min, ends.max)))
+    site.write(0, site.emit("Cast", y, to=helper.np_dtype_to_tensor_dtype(whole)))
+
+
+def dequantize(site: Site) -> None:
+    """Written out; of constants, once and for all: layers want to know their weights."""
+    if site.attribute("block_size", 0):
+        raise ValueError("it quantises in blocks")
+    x, scale, zero = site.input(0), site.input(1), site.input(2)
+    if site.dtype(site.output(0)) != np.float32 or site.dtype(x).kind not in "iu":
+        return
+    y = _as_float(site, x)
+    if zero:
+        y = site.emit("Sub", y, _as_float(site, _along(site, zero)))
+    site.write(0, site.emit("Mul", y, _along(site, scale)))
+
+
+def _as_float(site: Site, x: str) -> str:
+    return site.emit("Cast", x, to=onnx.TensorProto.FLOAT)
+
+
+def _along(site: Site, name: str) -> str:
+    """A scale or zero point, one number per slot of the axis, in a shape that broadcasts."""
+    sizes, rank, axis = site.shape(name), len(site.shape(site.input(0))), site.attribute("axis", 1)
+    spread = [-1 if dim == axis % rank else 1 for dim in range(rank)]
+    return site.reshape(name, spread) if len(sizes) == 1 and sizes[0] > 1 else name
+
+
 def root_mean_square(site: Site) -> None:
     """Not over all axes."""
     if site.attribute("axis", -1) % len(site.shape(site.input(0))) == 0:
@@ -272,7 +312,7 @@ OVERLOOKED: Mapping[str, Callable[[Site], Any]] = {
     "ConstantOfShape": known_at(0),
     "ConvTranspose": conv_transpose,
     "Cosh": hyperbolic,
-    "DequantizeLinear": without("block_size", "it quantises in blocks"),
+    "DequantizeLinear": dequantize,
     "Dropout": dropout,
     "Expand": known_at(1),
     "IsInf": is_inf,
@@ -281,7 +321,7 @@ OVERLOOKED: Mapping[str, Callable[[Site], Any]] = {
     "NonMaxSuppression": max_suppression,
     "OneHot": one_hot,
     "Pow": power,
-    "QuantizeLinear": without("block_size", "it quantises in blocks"),
+    "QuantizeLinear": quantize,
     "RMSNormalization": root_mean_square,
     "Range": counted,
     "ReduceMax": extreme,
