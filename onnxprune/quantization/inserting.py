@@ -74,7 +74,7 @@ def _insert_operands(pairs: _Pairs, node: Node, format: Format) -> None:
             value = operand.value()
             grid = activation_grid(float(value.min()), float(value.max()), format)
             codes = Codes(grid.quantized(value), grid)
-            pairs.model.set_input(node, index, pairs.constant(operand.name, codes, keeps=False))
+            pairs.model.set_input(node, index, pairs.constant(operand.name, codes, keeps=False, zero=True))
 
 
 def _insert_site(pairs: _Pairs, site: Site, grid: Grid, chosen: Collection[str]) -> None:
@@ -108,7 +108,7 @@ class _Pairs:
                 if tensor is not None:
                     self.readers.setdefault(tensor.name, []).append((node, index))
         self._outputs = {t.name for t in model.outputs}
-        self._named: dict[str, tuple[str, str]] = {}
+        self._named: dict[str, tuple[str, ...]] = {}
 
     def pair(self, source: str, grid: Grid, of: str, result: str) -> None:
         """``result`` is what becomes of ``source`` on a grid that others may share."""
@@ -130,12 +130,15 @@ class _Pairs:
         """A layer's weight; it keeps its name where nobody else reads it."""
         source = view.weight.name
         alone = len(self.readers[source]) == 1 and source not in self._outputs
-        name = self.constant(source, codes, keeps=alone)
+        name = self.constant(source, codes, keeps=alone, zero=view.node.op != "Conv")
         if name != source:
             self.model.set_input(view.node, 1, name)
 
-    def constant(self, source: str, codes: Codes, *, keeps: bool) -> str:
-        """A constant that is restored from whole numbers; their rounding error apart, it is ``source``."""
+    def constant(self, source: str, codes: Codes, *, keeps: bool, zero: bool = False) -> str:
+        """A constant that is restored from whole numbers; their rounding error apart, it is ``source``.
+
+        A zero point of 0 may be left out, but for kernels that look for it (``zero``).
+        """
         model = self.model
         held = model.fresh_name(f"{source}_quantized")
         model.put(held, codes.values)
@@ -143,15 +146,15 @@ class _Pairs:
         if keeps:
             model.discard(source)
         result = source if keeps else model.fresh_name(f"{source}_dequantized")
-        parameters = self._parameters(held, codes.grid)
+        parameters = self._parameters(held, codes.grid, zero=zero or bool(codes.grid.zero.any()))
         axis = {} if codes.grid.axis is None else {"axis": codes.grid.axis}
         model.insert("DequantizeLinear", [held, *parameters], [result], name=f"{held}_DequantizeLinear", **axis)
         return result
 
-    def _parameters(self, stem: str, grid: Grid) -> tuple[str, str]:
+    def _parameters(self, stem: str, grid: Grid, *, zero: bool = True) -> tuple[str, ...]:
+        """The names of the constants for a grid's scale and, if asked for, its zero point."""
         names = []
-        for kind, value in (("scale", grid.scale), ("zero_point", grid.zero)):
-            name = self.model.fresh_name(f"{stem}_{kind}")
-            self.model.put(name, value)
-            names.append(name)
-        return names[0], names[1]
+        for kind, value in (("scale", grid.scale), ("zero_point", grid.zero))[: 1 + zero]:
+            names.append(self.model.fresh_name(f"{stem}_{kind}"))
+            self.model.put(names[-1], value)
+        return tuple(names)
