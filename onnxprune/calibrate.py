@@ -98,9 +98,12 @@ class Calibration:
         They are of exactly ``batch`` samples where the graph says so.
         """
         size = self.batch or size or self.at_once
-        for start in range(0, self.count, size):
-            chosen = self.order[start : start + size]
-            yield {n: np.asarray(c[chosen][0]) if n in self.bare else c[chosen] for n, c in self.columns.items()}
+        yield from (self.feed(start, size) for start in range(0, self.count, size))
+
+    def feed(self, start: int, size: int) -> dict[str, Array]:
+        """The feed of ``size`` samples from number ``start`` on, or as many as there are."""
+        chosen = self.order[start : start + size]
+        return {n: np.asarray(c[chosen][0]) if n in self.bare else c[chosen] for n, c in self.columns.items()}
 
     def split(self, check: float = 0.2) -> tuple[Calibration, Calibration]:
         """A part to fit on and a part to check on, drawn at random by ``seed``; ``check`` is a share of the samples.

@@ -56,7 +56,7 @@ class Result:
     report: Report
     context: Context = field(repr=False)
     targets: tuple[Target, ...] = field(repr=False)
-    feeds: tuple[Mapping[str, Array], ...] = field(repr=False)  # what compiled code is verified and timed on
+    feeds: Sequence[Mapping[str, Array]] = field(repr=False)  # what compiled code is verified and timed on
 
     def save(self, folder: str | Path) -> Result:
         """Write model, prune spec, decisions, report and a library for each target into a folder, all or nothing.

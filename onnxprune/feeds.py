@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
@@ -15,17 +17,44 @@ from onnxprune.node import Array
 from onnxprune.passes import Context
 from onnxprune.sizes import TWO_GB
 
-__all__ = ["batches", "first", "made_up", "trial"]
+__all__ = ["Batches", "batches", "first", "made_up", "trial"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def batches(data: Calibration, shapes: Shapes) -> Iterator[dict[str, Array]]:
-    """The batches of ``data`` that have exactly these shapes: none where the shapes are not those of the data."""
-    size = next((shape[0] for name, shape in shapes.items() if shape and name not in data.bare), 1)
-    for batch in data.batches(size):
-        if all(batch[name].shape == shape for name, shape in shapes.items()):
-            yield batch
+@dataclass(frozen=True)
+class Batches(Sequence[Mapping[str, Array]]):
+    """The first ``total`` batches of ``size`` samples, read anew whenever they are asked for."""
+
+    data: Calibration
+    size: int
+    total: int
+
+    def __len__(self) -> int:
+        return self.total
+
+    @overload
+    def __getitem__(self, index: int) -> Mapping[str, Array]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Mapping[str, Array]]: ...
+
+    def __getitem__(self, index: int | slice) -> Mapping[str, Array] | Sequence[Mapping[str, Array]]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(self.total)[index]]
+        return self.data.feed(range(self.total)[index] * self.size, self.size)
+
+
+def batches(data: Calibration, shapes: Shapes, samples: int | None = None) -> Batches:
+    """The batches of ``data`` that have exactly these shapes: none where the shapes are not those of the data.
+
+    They are of so many ``samples`` at most, but one batch at least.
+    """
+    size = data.batch or next((shape[0] for name, shape in shapes.items() if shape and name not in data.bare), 1)
+    inner = {name: column.shape[1:] for name, column in data.columns.items()}
+    alike = all((inner[n] if n in data.bare else (size, *inner[n])) == shape for n, shape in shapes.items())
+    most = data.count if samples is None else max(samples // size, 1)
+    return Batches(data, size, min(data.count // size, most) if alike else 0)
 
 
 def trial(ctx: Context) -> dict[str, Array]:
@@ -39,10 +68,10 @@ def trial(ctx: Context) -> dict[str, Array]:
     return made_up(ctx.original, ctx.shapes, ctx.seed)
 
 
-def first(ctx: Context) -> dict[str, Array]:
+def first(ctx: Context) -> Mapping[str, Array]:
     """One batch of exactly the context's shapes: of the calibration data, else made up; raises as ``trial`` does."""
-    found = None if ctx.calibration is None else next(batches(ctx.calibration, ctx.shapes), None)
-    return trial(ctx) if found is None else found
+    found = () if ctx.calibration is None else batches(ctx.calibration, ctx.shapes)
+    return found[0] if found else trial(ctx)
 
 
 def made_up(model: Model, shapes: Shapes, seed: int) -> dict[str, Array]:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -98,13 +97,11 @@ class Data:
         data = self.fit or self.check
         return {} if data is None else {name: array.shape for name, array in next(data.batches(1)).items()}
 
-    def feeds(self, model: Model, ctx: Context) -> tuple[Mapping[str, Array], ...]:
+    def feeds(self, model: Model, ctx: Context) -> Sequence[Mapping[str, Array]]:
         """Some batches of exactly ``ctx.shapes``: of the data, or made up, or none that the model would run on."""
         data = self.fit or self.check
-        found = [] if data is None else list(islice(batches(data, ctx.shapes), SAMPLES))
-        size = max((shape[0] for shape in ctx.shapes.values() if shape), default=1)
-        if found:
-            return tuple(found[: max(SAMPLES // size, 1)])
+        if data is not None and (found := batches(data, ctx.shapes, SAMPLES)):
+            return found
         try:
             feeds = trial(ctx)
             Session(model.lean(), optimise=False)(feeds)
@@ -148,7 +145,7 @@ class Bench:
 
     check: Calibration | None
     score: float | None
-    feeds: tuple[Mapping[str, Array], ...]
+    feeds: Sequence[Mapping[str, Array]]
     threads: int
 
     def measure(self, results: Sequence[Model], ctx: Context) -> list[Measured]:
@@ -175,9 +172,9 @@ class Bench:
         return self._accuracy(result, compare(ctx.original, result, self.check), ctx)
 
     def _try_out(self, result: Model) -> None:
-        for batch in self.feeds[:1]:
+        if self.feeds:
             try:
-                Session(result.lean())(batch)
+                Session(result.lean())(self.feeds[0])
             except ModelError as error:
                 raise PassError(f"the passes broke the model ({error}); --verify-each tells which one did") from error
 

@@ -8,6 +8,7 @@ import pytest
 
 from onnxprune.calibrate import Calibration
 from onnxprune.errors import UsageError
+from onnxprune.feeds import batches
 from onnxprune.model import Model
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -282,3 +283,17 @@ def test_the_fingerprint_tells_content_labels_seed_and_part_apart(free):
     ]
     assert len({data.fingerprint() for data in (base, *others)}) == 7
     assert Calibration.load({"x": np.asfortranarray(x)}, free).fingerprint() == base.fingerprint()
+
+
+def test_batches_of_given_shapes_are_read_when_they_are_asked_for() -> None:
+    model = Model.load(MODELS / "digits_cnn.onnx")
+    data = Calibration.load(MODELS / "digits.calib.npz", model)
+    found = batches(data, {"input": (16, 1, 8, 8)}, 70)
+    assert len(found) == 4
+    assert [*found][3]["input"].tobytes() == found[-1]["input"].tobytes() == found[2:][1]["input"].tobytes()
+    assert found[0]["input"] is not found[0]["input"]
+    assert np.array_equal(found[1]["input"], [*data.batches(16)][1]["input"])
+    assert not batches(data, {"input": (16, 1, 8, 9)})
+    assert len(batches(data, {"input": (16, 1, 8, 8)}, 3)) == 1
+    with pytest.raises(IndexError):
+        found[4]

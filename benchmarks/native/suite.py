@@ -64,7 +64,7 @@ class Network:
     def feeds(self, path: Path) -> Path:
         """A file with the inputs it is run on, in graph order: a sample of its data, else made up."""
         data = beside(self.origin, "calib")
-        found = data and next(batches(Calibration.load(data, self.model), self.shapes), None)
+        found = data and next(iter(batches(Calibration.load(data, self.model), self.shapes)), None)
         given = found or made_up(self.model, self.shapes, seed=0)
         save_feeds(path, [given[tensor.name] for tensor in self.model.inputs])
         return path
