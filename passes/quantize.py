@@ -21,16 +21,15 @@ from onnxprune.options import option
 from onnxprune.overrides import matched, readable
 from onnxprune.passes import Analysis, Changed, Context, Outcome, Unchanged
 from onnxprune.quantization.choosing import BestRules, ranges_by
-from onnxprune.quantization.correcting import correct, with_biases, without_zeros
 from onnxprune.quantization.decisions import Decisions, document, read
 from onnxprune.quantization.mixing import Mixed, costs, mixed
 from onnxprune.quantization.network import OPSET, Quantized, Scheme, quantized, with_ranges
-from onnxprune.quantization.placement import ALREADY, placed
+from onnxprune.quantization.placement import ALREADY
 from onnxprune.quantization.profiles import PROFILES
 from onnxprune.quantization.qoperators import convert
 from onnxprune.quantization.ranges import RULES
 from onnxprune.quantization.refining import refined
-from onnxprune.quantization.repairing import REPAIRS, Repairs, balanced, correction, equalisation
+from onnxprune.quantization.repairing import REPAIRS, corrected, prepared
 from onnxprune.quantization.sensitivity import NodeLosses
 
 __all__ = ["Quantize"]
@@ -58,8 +57,10 @@ class Quantize:
     weights: Literal["channel", "tensor"] = option("channel", "weights have a scale per channel, or one per tensor")
     round: Literal["auto", "nearest", "gptq", "adaround"] = option("auto", "how weights are rounded; auto: gptq")
     profile: Annotated[str, ("auto", *PROFILES)] = option("auto", "the integers; auto: the target's, or this machine's")
-    repair: tuple[Literal["auto", "none", "equalise", "bias"], ...] = option(
-        ("auto",), "what rounding does is made up for, where that helps: equalise channels, correct biases; auto: both"
+    repair: tuple[Literal["auto", "none", "equalise", "absorb", "bias"], ...] = option(
+        ("auto",),
+        "what rounding does is made up for, where that helps: equalise channels, absorb high biases, correct biases;"
+        " auto: all",
     )
     drop: float | None = option(None, "points that the metric may fall on calibration data: few nodes stay in float")
     keep: tuple[str, ...] = option((), "a regular expression; nodes whose whole name it matches stay in float")
@@ -82,13 +83,16 @@ class Quantize:
         work = model.copy()
         work.lift(OPSET)
         converted = convert(work)
-        work, equalise, equalising = self._equalised(work, ctx)
+        given = self._given(work)
+        plan = self._scheme(work, ctx, replace(given, rules={}, ranges={}, left={}))  # ranges are of what is repaired
+        decided = None if self.decisions is None else given.repairs
+        work, repairs, preparing = prepared(work, ctx, plan, self._repairs, decided)
         found = self._plain(work, ctx) if self.drop is None else self._within(self.drop, work, ctx)
-        result, bias, correcting = self._corrected(work, found, ctx)
+        result, bias, correcting = corrected(work, found.result, ctx, self._repairs, decided)
         reasons = {**found.result.placement.floats, **found.decided.left}
         if touched := bool(result.placement.nodes) or converted > 0:
-            decided = replace(found.decided, repairs=Repairs(equalise, bias))
-            decisions, before = document(work, result, found.scheme, decided, costs(work, ctx)), model.opset
+            done = replace(found.decided, repairs=replace(repairs, bias=bias))
+            decisions, before = document(work, result, found.scheme, done, costs(work, ctx)), model.opset
             model.become(result.model)
         model.skipped.update(work.skipped)
         for name, why in reasons.items():
@@ -100,34 +104,8 @@ class Quantize:
             return Unchanged(f"there is nothing to quantize{known}{found.note}", found.missed)
         lifted = f"; opset {before} → {OPSET}" if before < OPSET else ""
         written = f"; {converted} operators on integers written as QDQ" if converted else ""
-        said = (written, lifted, equalising, result.said, correcting, found.note)
+        said = (written, lifted, preparing, result.said, correcting, found.note)
         return Changed(f"quantized {len(result.weights)} layers{''.join(said)}", found.missed, decisions=decisions)
-
-    def _equalised(self, work: Model, ctx: Context) -> tuple[Model, float | None, str]:
-        """The float network to quantize, by which margin its channels were equalised, if they were, and a remark.
-
-        It has biases wherever they may have to be corrected.
-        """
-        decided = self._given(work)
-        plan = self._scheme(work, ctx, replace(decided, rules={}, ranges={}, left={}))  # ranges of what is equalised
-        if self.decisions is not None:
-            margin, said = decided.repairs.equalise, ""
-        else:
-            margin, said = equalisation(work, ctx, plan) if "equalise" in self._repairs else (None, "")
-        even = None if margin is None else balanced(work, ctx, per_channel=plan.per_channel, margin=margin)
-        work = even or work
-        corrects = decided.repairs.bias if self.decisions is not None else "bias" in self._repairs
-        return with_biases(work, placed(work).nodes) if corrects else work, margin, said
-
-    def _corrected(self, work: Model, found: _Found, ctx: Context) -> tuple[Quantized, bool, str]:
-        """What was made of the float network, with its biases corrected or not, which of both, and a remark."""
-        result = found.result
-        if self.decisions is not None:
-            bias, said = found.decided.repairs.bias, ""
-        else:
-            bias, said = correction(work, result, ctx) if "bias" in self._repairs else (False, "")
-        after = correct(work, result, ctx, ctx.calibration) if bias and ctx.calibration is not None else result.model
-        return replace(result, model=without_zeros(after, result.weights)), bias, said
 
     def _given(self, work: Model) -> Decisions:
         """What a file decides."""

@@ -130,12 +130,13 @@ def _checked(given: object, model: Model) -> Decisions:
 
 
 def _repairs(told: Mapping[str, Any]) -> Repairs:
-    equalise, bias = told.get("equalise"), told.get("bias", False)
-    if not (equalise is None or (type(equalise) in (int, float) and 0 <= equalise <= 1)):
-        raise UsageError(f"'repairs': equalise is {equalise!r}; give a margin of 0 … 1, or null for none")
-    if type(bias) is not bool:
-        raise UsageError(f"'repairs': bias is {bias!r}; give true or false")
-    return Repairs(equalise, bias)
+    margin, others = told.get("equalise"), {name: told.get(name, False) for name in ("absorb", "bias")}
+    if not (margin is None or (type(margin) in (int, float) and 0 <= margin <= 1)):
+        raise UsageError(f"'repairs': equalise is {margin!r}; give a margin of 0 … 1, or null for none")
+    for name, each in others.items():
+        if type(each) is not bool:
+            raise UsageError(f"'repairs': {name} is {each!r}; give true or false")
+    return Repairs(margin, **others)
 
 
 def _of_grids(grids: Mapping[str, Any], model: Model) -> tuple[dict[str, str], dict[str, Range]]:

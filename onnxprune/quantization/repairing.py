@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -9,7 +10,8 @@ from onnxprune.axes.facts import at
 from onnxprune.calibrate import Calibration
 from onnxprune.model import Model
 from onnxprune.passes import Context
-from onnxprune.quantization.correcting import correct
+from onnxprune.quantization.absorbing import absorbed
+from onnxprune.quantization.correcting import correct, with_biases, without_zeros
 from onnxprune.quantization.equalising import factors, rescale
 from onnxprune.quantization.judging import judged, told
 from onnxprune.quantization.network import Quantized, Scheme, quantized
@@ -17,18 +19,56 @@ from onnxprune.quantization.placement import placed
 from onnxprune.quantization.scaling import scales
 from onnxprune.quantization.strengths import Strengths
 
-__all__ = ["REPAIRS", "Repairs", "balanced", "correction", "equalisation"]
+__all__ = ["REPAIRS", "Repairs", "absorption", "balanced", "corrected", "correction", "equalisation", "prepared"]
 
-REPAIRS = ("equalise", "bias")
+REPAIRS = ("equalise", "absorb", "bias")
 MARGINS = (0.0, 0.8)  # of equalisation, that are tried where something is clipped
 
 
 @dataclass(frozen=True)
 class Repairs:
-    """Which are made: ``equalise`` by this margin (``balanced``), or None, and correct ``bias``."""
+    """Which are made: ``equalise`` by this margin (``balanced``), or None; ``absorb`` high biases; correct ``bias``."""
 
     equalise: float | None = None
+    absorb: bool = False
     bias: bool = False
+
+
+def prepared(
+    model: Model, ctx: Context, scheme: Scheme, asked: Collection[str], decided: Repairs | None = None
+) -> tuple[Model, Repairs, str]:
+    """The float network to quantize, after the repairs that come before: of those ``asked`` for what helps.
+
+    Which they were is told, with a remark; what is ``decided`` is made in any case. The model must be in opset
+    ``network.OPSET`` or newer; the result has biases wherever they may have to be corrected.
+    """
+    margin, one = (None, "") if decided is None else (decided.equalise, "")
+    if decided is None and "equalise" in asked:
+        margin, one = equalisation(model, ctx, scheme)
+    if margin is not None:
+        model = balanced(model, ctx, per_channel=scheme.per_channel, margin=margin) or model
+    absorbs, two = (False, "") if decided is None else (decided.absorb, "")
+    if decided is None and "absorb" in asked:
+        absorbs, two = absorption(model, ctx, scheme)
+    if absorbs:
+        model = absorbed(model, ctx) or model
+    corrects = "bias" in asked if decided is None else decided.bias
+    model = with_biases(model, placed(model, scheme.excluded).nodes) if corrects else model
+    return model, Repairs(margin, absorbs), one + two
+
+
+def corrected(
+    model: Model, result: Quantized, ctx: Context, asked: Collection[str], decided: Repairs | None = None
+) -> tuple[Quantized, bool, str]:
+    """What was made of a float network, with its biases corrected where that helps, whether they were, and a remark.
+
+    Biases that are 0 are left out.
+    """
+    bias, said = (False, "") if decided is None else (decided.bias, "")
+    if decided is None and "bias" in asked:
+        bias, said = correction(model, result, ctx)
+    after = correct(model, result, ctx, ctx.calibration) if bias and ctx.calibration is not None else result.model
+    return replace(result, model=without_zeros(after, result.weights)), bias, said
 
 
 def equalisation(model: Model, ctx: Context, scheme: Scheme) -> tuple[float | None, str]:
@@ -50,6 +90,20 @@ def equalisation(model: Model, ctx: Context, scheme: Scheme) -> tuple[float | No
     after = min(found)
     kept = after < before
     return margins[1 + found.index(after)] if kept else None, told("equalisation", before, after, kept=kept)
+
+
+def absorption(model: Model, ctx: Context, scheme: Scheme) -> tuple[bool, str]:
+    """Whether to absorb high biases, and a remark; the model as for ``equalisation``."""
+    if ctx.calibration is None or not placed(model, scheme.excluded).nodes or absorbed(model, ctx) is None:
+        return False, ""
+
+    def fit(data: Calibration, absorbs: bool) -> Model:
+        seen = replace(ctx, calibration=data)
+        return quantized((absorbed(model, seen) if absorbs else None) or model, seen, scheme).model
+
+    before, after = judged(model, [partial(fit, absorbs=each) for each in (False, True)], ctx.calibration)
+    kept = after < before
+    return kept, told("absorption of high biases", before, after, kept=kept)
 
 
 def correction(model: Model, result: Quantized, ctx: Context) -> tuple[bool, str]:

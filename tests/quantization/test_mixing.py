@@ -155,7 +155,9 @@ def test_a_rule_without_a_range_finds_it(tmp_path: Path) -> None:
     assert np.array_equal(Session(result.model.proto())(x)[0], Session(wanted.model.proto())(x)[0])
 
 
-@pytest.mark.parametrize("repairs", [{"equalise": None, "bias": True}, {"equalise": 0.8, "bias": False}])
+@pytest.mark.parametrize(
+    "repairs", [{"equalise": None, "absorb": True, "bias": True}, {"equalise": 0.8, "absorb": False, "bias": False}]
+)
 def test_repairs_that_are_decided_are_made_whatever_they_are_worth(repairs: dict[str, Any], tmp_path: Path) -> None:
     path, made = tmp_path / "quantize.json", dict[str, Result]()
     told = quantize("residual", repair=("none",), round="nearest").report.passes[0].decisions
@@ -181,6 +183,7 @@ def test_repairs_that_are_decided_are_made_whatever_they_are_worth(repairs: dict
         ({"profile": "u9"}, "'u9'"),
         ({"repairs": {"equalise": 2}}, "give a margin of 0 … 1"),
         ({"repairs": {"bias": 1}}, "give true or false"),
+        ({"repairs": {"absorb": None}}, "absorb is None"),
         ({"nodes": []}, "'nodes' is no object"),
     ],
 )

@@ -15,12 +15,13 @@ from onnxprune.loss import losses
 from onnxprune.model import Model
 from onnxprune.passes import Context
 from onnxprune.quantization import repairing
+from onnxprune.quantization.absorbing import absorbed
 from onnxprune.quantization.correcting import correct, with_biases, without_zeros
 from onnxprune.quantization.equalising import Harm, factors, rescale
 from onnxprune.quantization.judging import judged
 from onnxprune.quantization.network import Scheme, quantized
 from onnxprune.quantization.profiles import PROFILES
-from onnxprune.quantization.repairing import balanced, correction, equalisation
+from onnxprune.quantization.repairing import absorption, balanced, correction, equalisation
 from onnxprune.quantization.scaling import scales
 from onnxprune.quantization.strengths import Strengths
 from onnxprune.taps import tapped
@@ -118,6 +119,56 @@ def test_a_channel_that_reaches_a_limit_stays_as_it_is(margin: float) -> None:
 def test_a_network_without_layers_has_nothing_to_equalise() -> None:
     model = net("(float[N,4] x) => (float[N,4] y) { y = Relu(x) }")
     assert balanced(model, context(model), per_channel=True) is None
+
+
+HIGH = """
+    (float[N,3,8,8] x) => (float[N,5] y)
+    <float[8,3,3,3] w, float[8] b, float[8,2,1,1] u, float[8] d, float[8,8,3,3] v, float[8] c, float[5,8] z, float[5] f>
+    { a = Conv<pads=[1,1,1,1]>(x, w, b)  r = Relu(a)  k = Conv<group=4>(r, u, d)  m = Relu(k)
+      p = Conv<pads=[1,1,1,1]>(m, v, c)  t = Relu(p)  g = GlobalAveragePool(t)  h = Flatten(g)
+      s = Gemm<transB=1, beta=0.5>(h, z, f)  q = Relu(s)  y = Identity(q) }"""
+
+
+def high() -> Model:
+    """The first layer makes 400 and more of every other channel, of which the second takes as much away."""
+    model, by = net(HIGH), np.array([400, 0, 600, 0, 400, 0, 500, 0], np.float32)
+    taken = np.einsum("goi,gi->go", model.tensor("u").value().reshape(4, 2, 2), by.reshape(4, 2)).reshape(-1)
+    model.put("b", model.tensor("b").value() + by)
+    model.put("d", model.tensor("d").value() - taken)
+    return model
+
+
+def test_high_biases_are_added_by_the_layers_behind() -> None:
+    model = high()
+    ctx = context(model)
+    result = absorbed(model, ctx)
+    assert result is not None
+    assert ctx.calibration is not None
+    assert losses(model, [result], ctx.calibration)[0] < 1e-5  # beyond three deviations it is not the same
+    before, after = model.tensor("b").value(), result.tensor("b").value()
+    assert (after[::2] < before[::2] / 4).all()
+    assert after[1] == before[1]
+    assert result.tensor("c").value().tobytes() == model.tensor("c").value().tobytes()  # there are zeros around m
+
+
+def test_no_high_bias_no_absorption() -> None:
+    model = net(
+        "(float[N,3,4,4] x) => (float[N,5,4,4] y) <float[4,3,1,1] w, float[5,4,1,1] v>"
+        " { a = Conv(x, w)  r = Relu(a)  y = Conv<pads=[0,0,0,0]>(r, v) }"
+    )
+    assert absorbed(model, context(model)) is None
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_absorption_is_kept_where_it_helps(per_channel: bool) -> None:
+    model, plan = high(), scheme(per_channel=per_channel)
+    ctx = context(model)
+    absorbs, said = absorption(model, ctx, plan)
+    assert absorbs
+    assert said.startswith("; absorption of high biases: loss")
+    result = absorbed(model, ctx)
+    assert result is not None
+    assert loss(result, ctx, plan) < loss(model, ctx, plan) / 2
 
 
 def test_every_layer_makes_its_mean_again() -> None:
