@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from onnxprune.backends.targets import this_profile
 from onnxprune.errors import UsageError
+from onnxprune.loss import losses
 from onnxprune.model import Model
 from onnxprune.options import option
 from onnxprune.overrides import matched, readable
@@ -36,6 +37,7 @@ __all__ = ["Quantize"]
 
 AUTO, PLAIN = "auto", "mse"
 FEW = 6  # nodes that are named in a line
+MUCH = 0.1  # nats of class probabilities, or of the power of any other output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +106,15 @@ class Quantize:
             return Unchanged(f"there is nothing to quantize{known}{found.note}", found.missed)
         lifted = f"; opset {before} → {OPSET}" if before < OPSET else ""
         written = f"; {converted} operators on integers written as QDQ" if converted else ""
-        said = (written, lifted, preparing, result.said, correcting, found.note)
+        said = (written, lifted, preparing, result.said, correcting, found.note, self._warning(work, result, ctx))
         return Changed(f"quantized {len(result.weights)} layers{''.join(said)}", found.missed, decisions=decisions)
+
+    def _warning(self, work: Model, result: Quantized, ctx: Context) -> str:
+        """What to do where it is the wrong network for integers alone."""
+        if self.drop is not None or ctx.calibration is None or not result.weights:
+            return ""
+        (loss,) = losses(work, [result.model], ctx.calibration)
+        return f"; much is lost (loss {loss:.3g}): drop=1 finds the nodes to leave in float" if loss > MUCH else ""
 
     def _given(self, work: Model) -> Decisions:
         """What a file decides."""

@@ -99,6 +99,12 @@ def test_a_layer_that_breaks_the_network_stays_in_float_alone_and_is_named() -> 
     assert name in result.report.table()
 
 
+def test_where_much_is_lost_it_is_told_what_to_do() -> None:
+    notes = [quantize(**each).report.passes[0].note for each in ({}, {"drop": 2.0})]
+    assert ["drop=1 finds the nodes to leave in float" in note for note in notes] == [True, False]
+    assert "much is lost" not in quantize("residual").report.passes[0].note
+
+
 def test_what_is_to_be_on_integers_is_and_the_goal_is_missed() -> None:
     name = bad(logarithm())
     result = quantize(drop=2, int8=(name,))
