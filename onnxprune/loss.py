@@ -18,9 +18,10 @@ from onnxprune.model import Model
 from onnxprune.node import Array
 from onnxprune.runtime import Session
 
-__all__ = ["Loss", "losses"]
+__all__ = ["FAINT", "Loss", "losses"]
 
 LEAST = 1e-12  # of a probability
+FAINT = 1e-7  # a loss that float32 does not tell from none
 TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -52,6 +53,15 @@ class Loss:
         """The loss; infinite where something is not finite."""
         return sum(entry.loss for entry in self._sums)
 
+    @property
+    def typical(self) -> float:
+        """The geometric mean of the losses of single samples, for each output: no few samples decide on it.
+
+        How much a sample loses by the same noise depends on how sure the network is of it; in the ratio of two typical
+        losses that cancels out.
+        """
+        return sum(entry.typical for entry in self._sums)
+
 
 class _Sum:
     """What is summed up of one output."""
@@ -61,6 +71,7 @@ class _Sum:
         self.noise, self.rows = 0.0, 0
         self.first: Array | float = 0.0
         self.second = 0.0
+        self.each = list[Array]()  # of divergences, or of what noise adds up to
 
     def add(self, y: Array, z: Array, samples: int) -> None:
         if not (isinstance(y, np.ndarray) and y.dtype.kind == "f"):
@@ -69,14 +80,18 @@ class _Sum:
             self.noise = math.inf
         elif (scores := class_scores(y, samples)) is not None:
             p, q = _distributions(scores.astype(np.float64), z.reshape(scores.shape).astype(np.float64))
-            self.divergence += float(np.sum(p * (np.log(p) - np.log(q))))
+            found = np.sum(p * (np.log(p) - np.log(q)), axis=1)
+            self.divergence += float(found.sum())
+            self.each.append(found)
             self.samples += samples
         else:
             rows = y.reshape(samples, -1) if y.ndim and len(y) == samples else y.reshape(1, -1)
             self._scatter(rows.astype(np.float64), z.reshape(rows.shape).astype(np.float64))
 
     def _scatter(self, y: Array, z: Array) -> None:
-        self.noise += float(np.sum((z - y) ** 2))
+        found = np.sum((z - y) ** 2, axis=1)
+        self.noise += float(found.sum())
+        self.each.append(found)
         self.second += float(np.sum(y**2))
         self.first = self.first + y.sum(axis=0) if np.shape(self.first) in ((), y.shape[1:]) else math.nan
         self.rows += len(y)
@@ -85,9 +100,20 @@ class _Sum:
     def loss(self) -> float:
         if self.samples:
             return self.divergence / self.samples + (self.noise if math.isinf(self.noise) else 0.0)
+        return self.noise / self.signal
+
+    @property
+    def signal(self) -> float:
         spread = self.second - float(np.sum(np.square(self.first))) / max(self.rows, 1)
-        signal = spread if spread > TINY else self.second  # one sample, or outputs of varying size
-        return self.noise / max(signal, TINY)
+        return max(spread if spread > TINY else self.second, TINY)  # one sample, or outputs of varying size
+
+    @property
+    def typical(self) -> float:
+        if not self.each or math.isinf(self.noise):
+            return self.noise
+        each = np.concatenate(self.each)
+        shares = each if self.samples else each * len(each) / self.signal
+        return float(np.exp(np.log(np.maximum(shares, 0) + FAINT).mean()))
 
 
 def _distributions(y: Array, z: Array) -> tuple[Array, Array]:

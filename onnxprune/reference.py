@@ -67,9 +67,15 @@ class Reference:
         if not change.outputs:
             return [0.0 for _ in results]
         sessions = [tapped(result, change.outputs, given=change.given) for result in results]
-        return self.compared([_making(each, change.outputs) for each in sessions], change, later)
+        runs = [_making(each, change.outputs) for each in sessions]
+        return [each.value for each in self.compared(runs, change, later)]
 
-    def compared(self, runs: Sequence[Run], change: Change, later: Collection[Change] = ()) -> list[float]:
+    def typical(self, result: Model) -> float:
+        """The typical loss of a result, over samples."""
+        run = _making(tapped(result, self._whole.outputs), self._whole.outputs)
+        return self.compared([run], self._whole)[0].typical
+
+    def compared(self, runs: Sequence[Run], change: Change, later: Collection[Change] = ()) -> list[Loss]:
         """The loss of what each of the runs makes, batch by batch, of the graph inputs and of what is given."""
         found = [Loss(len(change.outputs)) for _ in runs]
         kept = {name for each in later for name in each.given}
@@ -79,7 +85,7 @@ class Reference:
         for (span, _), front, ys in zip(numbered(self._data), fronts, wanted, strict=True):
             for each, run in zip(found, runs, strict=True):
                 each.add([ys[name] for name in change.outputs], run(front), span.stop - span.start)
-        return [each.value for each in found]
+        return found
 
 
 def _making(session: Session, outputs: Sequence[str]) -> Run:

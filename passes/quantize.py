@@ -85,12 +85,11 @@ class Quantize:
         work = model.copy()
         work.lift(OPSET)
         converted = convert(work)
-        given = self._given(work)
-        plan = self._scheme(work, ctx, replace(given, rules={}, ranges={}, left={}))  # ranges are of what is repaired
-        decided = None if self.decisions is None else given.repairs
-        work, repairs, preparing = prepared(work, ctx, plan, self._repairs, decided)
+        given, float_ = self._decided(work, ctx, looked=False), work
+        plan = self._scheme(work, ctx, replace(given, rules={}, ranges={}))  # ranges are of what is repaired
+        work, repairs, preparing = prepared(work, ctx, plan, self._repairs, given.repairs)
         found = self._plain(work, ctx) if self.drop is None else self._within(self.drop, work, ctx)
-        result, bias, correcting = corrected(work, found.result, ctx, self._repairs, decided)
+        result, bias, correcting = corrected(work, found.result, ctx, self._repairs, given.repairs)
         reasons = {**found.result.placement.floats, **found.decided.left}
         if touched := bool(result.placement.nodes) or converted > 0:
             done = replace(found.decided, repairs=replace(repairs, bias=bias))
@@ -106,19 +105,15 @@ class Quantize:
             return Unchanged(f"there is nothing to quantize{known}{found.note}", found.missed)
         lifted = f"; opset {before} → {OPSET}" if before < OPSET else ""
         written = f"; {converted} operators on integers written as QDQ" if converted else ""
-        said = (written, lifted, preparing, result.said, correcting, found.note, self._warning(work, result, ctx))
+        said = (written, lifted, preparing, result.said, correcting, found.note, self._warning(float_, result, ctx))
         return Changed(f"quantized {len(result.weights)} layers{''.join(said)}", found.missed, decisions=decisions)
 
     def _warning(self, work: Model, result: Quantized, ctx: Context) -> str:
         """What to do where it is the wrong network for integers alone."""
-        if self.drop is not None or ctx.calibration is None or not result.weights:
+        if self.drop is not None or self.decisions is not None or ctx.calibration is None or not result.weights:
             return ""
         (loss,) = losses(work, [result.model], ctx.calibration)
         return f"; much is lost (loss {loss:.3g}): drop=1 finds the nodes to leave in float" if loss > MUCH else ""
-
-    def _given(self, work: Model) -> Decisions:
-        """What a file decides."""
-        return Decisions() if self.decisions is None else read(self.decisions, work)
 
     @property
     def _repairs(self) -> tuple[str, ...]:
@@ -138,7 +133,7 @@ class Quantize:
         return refined(work, plain, ctx, rule, judge=decided.round is None)
 
     def _within(self, drop: float, work: Model, ctx: Context) -> _Found:
-        """With as little in float as lets no more be lost on one half of the data, all being fitted to the other."""
+        """With as little in float as lets no more be lost on one half of the data, with grids found on the other."""
         if ctx.calibration is None:
             raise UsageError("pass 'quantize': drop= is measured on data: give --calib")
         fit, check = ctx.calibration.split(0.5)
@@ -149,7 +144,7 @@ class Quantize:
 
         def attempt(left: frozenset[str], rule: str = "nearest") -> Mixed:
             result = refined(work, quantized(work, seen, replace(scheme, excluded=scheme.excluded | left)), seen, rule)
-            return Mixed(left, ctx.evaluator.measure(ctx.original, result.model, check))
+            return Mixed(left, ctx.evaluator.measure(ctx.original, result.model, check), rule)
 
         fixed = scheme.excluded | self._matched("int8", work)
         free = {name: loss for name, loss in losses.items() if name not in fixed}
@@ -161,19 +156,21 @@ class Quantize:
         note = f"; {told}{_named(found, prices)}"
         missed = () if found.within(drop) else (f"{told}, even with all in float that may be",)
         why = dict.fromkeys(sorted(found.left), f"by it more than drop={drop:g} would be lost")
-        decided = replace(decided, losses=losses, left={**decided.left, **why})
+        rounds = "nearest" if found.rule == "nearest" else None
+        decided = replace(decided, losses=losses, left={**decided.left, **why}, round=rounds)
         scheme = self._scheme(work, ctx, decided)
         return _Found(self._rounded(work, ctx, scheme, decided), scheme, decided, note, missed)
 
-    def _decided(self, work: Model, ctx: Context) -> Decisions:
-        """What is decided before nodes are looked at one by one."""
+    def _decided(self, work: Model, ctx: Context, *, looked: bool = True) -> Decisions:
+        """What is decided before nodes are looked at one by one, and, unless ``looked``, before the data is."""
         if self.decisions is not None:
-            return self._given(work)
+            return read(self.decisions, work)
         left = {
             node.name: f"keep={pattern}" for pattern in self.keep for node in matched("keep", pattern, work, self.name)
         }
         scheme = self._scheme(work, ctx, Decisions(left=left))
-        return Decisions(work.get(BestRules(scheme.whole), ctx) if self.calibration == AUTO else {}, left=left)
+        rules = work.get(BestRules(scheme.whole), ctx) if self.calibration == AUTO and looked else {}
+        return Decisions(rules, left=left)
 
     def _matched(self, name: str, work: Model) -> frozenset[str]:
         return frozenset(n.name for pattern in getattr(self, name) for n in matched(name, pattern, work, self.name))

@@ -85,7 +85,7 @@ def _words(target: Target, sample: Sample, runtime: Libraries) -> dict[str, str]
         "triple": target.triple,
         "inputs": _signature(sample.inputs),
         "outputs": _signature(sample.outputs),
-        "tolerance": f"{sample.tolerance:.3g}",
+        "tolerance": repr(sample.tolerance),
         "runtime": "MISSING: " + runtime.missing if runtime.missing else "they lie here",
     }
 

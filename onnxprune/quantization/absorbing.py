@@ -74,14 +74,19 @@ def _high(seen: Strength) -> Array:
 def _pair(model: Model, view: Linear) -> _Pair | None:
     """A layer with others behind its Relu that can take up what it loses; None where it has none."""
     behind = model.consumers(view.y.name)
-    if not _biased(view) or len(behind) != 1 or behind[0].op != "Relu" or model.is_output(view.y.name):
+    if not _biased(view) or len(behind) != 1 or behind[0].op != "Relu" or _shown(model, view.y):
         return None
     relu = behind[0].y()
     nodes = model.consumers(relu.name)
     readers = [each for each in map(linear, nodes) if each is not None and _takes(each, relu)]
-    if not readers or len(readers) < len(nodes) or model.is_output(relu.name) or model.captured(relu.name):
+    if not readers or len(readers) < len(nodes) or _shown(model, relu):
         return None
     return _Pair(view, relu, tuple(readers))
+
+
+def _shown(model: Model, tensor: Tensor) -> bool:
+    """Whether others than nodes of the graph read a tensor."""
+    return model.is_output(tensor.name) or model.captured(tensor.name)
 
 
 def _biased(view: Linear) -> bool:
@@ -101,4 +106,5 @@ def _passed(view: Linear, by: Array) -> Array:
     """What a layer makes [outputs] of inputs [inputs] that are the same everywhere."""
     weight = np.moveaxis(view.weight.value().astype(np.float64), (view.rows, view.columns), (0, 1))
     sums = weight.reshape(*weight.shape[:2], -1).sum(axis=2).reshape(view.groups, -1, weight.shape[1])
-    return np.asarray(np.einsum("goi,gi->go", sums, by.reshape(view.groups, -1)).reshape(-1))
+    made = np.einsum("goi,gi->go", sums, by.reshape(view.groups, -1)).reshape(-1)
+    return np.asarray(view.node.attrs.get("alpha", 1.0) * made)

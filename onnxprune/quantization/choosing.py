@@ -39,6 +39,7 @@ class BestRules(Analysis[Mapping[str, str]]):
 
     scheme: Scheme
     uses = ("calibration", "seed", "shapes")
+    revision = 2
 
     def compute(self, model: Model, ctx: Context) -> Mapping[str, str]:
         """Grid after grid on one half of the data, then all of them on the other."""
@@ -49,7 +50,8 @@ class BestRules(Analysis[Mapping[str, str]]):
         chosen = self._chosen(model, ctx, placement, Reference(model, few(fit, SAMPLES)))
         rules = {t: chosen.get(name, plain) for name, tensors in placement.grids.items() for t in tensors}
         schemes = (self.scheme, replace(self.scheme, ranges=ranges_by(model, ctx, self.scheme, rules)))
-        old, new = Reference(model, check).losses([quantized(model, ctx, each).model for each in schemes])
+        reference = Reference(model, check)
+        old, new = (reference.typical(quantized(model, ctx, each).model) for each in schemes)
         return rules if new < old else dict.fromkeys(rules, plain)
 
     def _chosen(self, model: Model, ctx: Context, placement: Placement, reference: Reference) -> dict[str, str]:
@@ -60,7 +62,8 @@ class BestRules(Analysis[Mapping[str, str]]):
         with ctx.progress.task("ranges", len(candidates)) as step:
             for name, grids in candidates.items():
                 runs = _runs(model, placement.grids[name], changes[name], list(grids.values()))
-                losses = reference.compared(runs, changes[name], later := later[1:]) if runs else []
+                tried = reference.compared(runs, changes[name], later := later[1:]) if runs else []
+                losses = [each.typical for each in tried]
                 least = min(losses, default=0.0)
                 if losses and least < MARGIN * losses[0]:
                     found[name] = list(grids)[losses.index(least)]

@@ -17,7 +17,7 @@ from onnxprune.axes.facts import at
 from onnxprune.axes.linear import Linear, linear, put_bias
 from onnxprune.calibrate import Calibration
 from onnxprune.model import Model
-from onnxprune.node import Array
+from onnxprune.node import Array, Tensor
 from onnxprune.passes import Context
 from onnxprune.quantization.inserting import INT32
 from onnxprune.quantization.network import Quantized
@@ -39,16 +39,22 @@ def with_biases(model: Model, nodes: Iterable[str]) -> Model:
     return result
 
 
-def without_zeros(model: Model, nodes: Iterable[str]) -> Model:
-    """A copy of a quantized model in which no Conv or Gemm among the nodes has a bias that is nothing but 0."""
+def without_zeros(model: Model) -> Model:
+    """A copy of a quantized model in which no Conv or Gemm has a bias that is nothing but 0."""
     result = model.copy()
-    read = {name: node.x(2) for name in nodes if (node := result.node(name)).op in ("Conv", "Gemm") and node.input(2)}
-    sources = {name: result.producer(bias.name) for name, bias in read.items()}
-    zero = [name for name, source in sources.items() if source is not None and not source.x().value().any()]
-    for name in zero:
-        result.set_input(result.node(name), 2, "")
+    layers = [node for node in result.nodes if node.op in ("Conv", "Gemm") and not node.domain and node.input(2)]
+    for node in [node for node in layers if _zero(result, node.x(2))]:
+        result.set_input(node, 2, "")
     result.sweep()
     return result
+
+
+def _zero(model: Model, bias: Tensor) -> bool:
+    """Whether a constant, or what is restored from one, is 0 everywhere."""
+    source = model.producer(bias.name)
+    held = bias if source is None or source.op != "DequantizeLinear" else source.x()
+    point = None if source is None or held is bias else source.input(2)
+    return held.constant and not held.value().any() and (point is None or (point.constant and not point.value().any()))
 
 
 def correct(model: Model, result: Quantized, ctx: Context, data: Calibration) -> Model:

@@ -26,7 +26,7 @@ from onnxprune.quantization.operators import OPERATORS
 from onnxprune.quantization.placement import obstacle
 from onnxprune.quantization.profiles import PROFILES
 from onnxprune.quantization.ranges import RULES, Range
-from onnxprune.quantization.repairing import Repairs
+from onnxprune.quantization.repairing import REPAIRS, Repairs
 from onnxprune.quantization.rounding import RULES as ROUNDS
 
 __all__ = ["Decisions", "document", "read"]
@@ -49,7 +49,7 @@ class Decisions:
     profile: str | None = None
     weights: str | None = None
     round: str | None = None
-    repairs: Repairs = field(default_factory=Repairs)
+    repairs: Repairs | None = None
 
 
 def document(
@@ -73,7 +73,7 @@ def document(
         "profile": next(name for name, profile in PROFILES.items() if profile == scheme.profile),
         "weights": "channel" if scheme.per_channel else "tensor",
         "round": result.rule,
-        "repairs": asdict(decided.repairs),
+        "repairs": asdict(decided.repairs or Repairs()),
         "grids": grids,
         "nodes": {n.name: _decided(model, n, reasons.get(n.name), losses[n.name], costs[n.name]) for n in nodes},
     }
@@ -125,11 +125,12 @@ def _checked(given: object, model: Model) -> Decisions:
     profile = _one_of("profile", whole.get("profile"), PROFILES, "'profile'")
     weights = _one_of("weights", whole.get("weights"), ("channel", "tensor"), "'weights'")
     round = _one_of("round", whole.get("round"), ("nearest", *ROUNDS), "'round'")
-    repairs = _repairs(_table(whole.get("repairs", {}), "'repairs'"))
+    repairs = _repairs(_table(whole["repairs"], "'repairs'")) if "repairs" in whole else None
     return Decisions(rules, ranges, left, losses, profile, weights, round, repairs)
 
 
 def _repairs(told: Mapping[str, Any]) -> Repairs:
+    _known("repair", list(told), REPAIRS, "'repairs'")
     margin, others = told.get("equalise"), {name: told.get(name, False) for name in ("absorb", "bias")}
     if not (margin is None or (type(margin) in (int, float) and 0 <= margin <= 1)):
         raise UsageError(f"'repairs': equalise is {margin!r}; give a margin of 0 … 1, or null for none")

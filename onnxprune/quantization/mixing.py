@@ -28,6 +28,7 @@ class Mixed:
 
     left: frozenset[str]
     accuracy: Accuracy
+    rule: str = "nearest"  # by which weights are rounded
 
     def within(self, drop: float) -> bool:
         """Whether it loses no more than so many points."""

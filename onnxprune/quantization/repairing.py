@@ -68,7 +68,7 @@ def corrected(
     if decided is None and "bias" in asked:
         bias, said = correction(model, result, ctx)
     after = correct(model, result, ctx, ctx.calibration) if bias and ctx.calibration is not None else result.model
-    return replace(result, model=without_zeros(after, result.weights)), bias, said
+    return replace(result, model=without_zeros(after)), bias, said
 
 
 def equalisation(model: Model, ctx: Context, scheme: Scheme) -> tuple[float | None, str]:

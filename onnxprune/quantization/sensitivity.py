@@ -46,7 +46,7 @@ class NodeLosses(Analysis[Mapping[str, float]]):
             for number, (name, change) in enumerate(zip(names, changes, strict=True)):
                 run = _Alone(model, whole, name, change)
                 (loss,) = reference.compared([run], change, changes[number + 1 :])
-                found[name] = min(loss, MOST)
+                found[name] = min(loss.value, MOST)
                 step()
         return found
 

@@ -246,9 +246,10 @@ def _as_float(site: Site, x: str) -> str:
 
 def _along(site: Site, name: str) -> str:
     """A scale or zero point, one number per slot of the axis, in a shape that broadcasts."""
-    sizes, rank, axis = site.shape(name), len(site.shape(site.input(0))), site.attribute("axis", 1)
-    spread = [-1 if dim == axis % rank else 1 for dim in range(rank)]
-    return site.reshape(name, spread) if len(sizes) == 1 and sizes[0] > 1 else name
+    if math.prod(site.shape(name)) == 1:
+        return site.reshape(name, []) if site.shape(name) else name
+    rank, axis = len(site.shape(site.input(0))), site.attribute("axis", 1)
+    return site.reshape(name, [-1 if dim == axis % rank else 1 for dim in range(rank)])
 
 
 def root_mean_square(site: Site) -> None:
