@@ -150,7 +150,7 @@ class _Bench:
             return {"remarks": str(error)}
 
     def _python(self, way: str) -> Path:
-        """Our own, or that of the peers that are not installed with us, which is made where it is missing."""
-        if not way.startswith(("nncf", "onnxsim")):
+        """Our own, or that of the peers, which is made where it is missing."""
+        if way.startswith(OURS):
             return Path(sys.executable)
         return self._given or environment(FOLDER / "venv", REQUIREMENTS)
