@@ -9,9 +9,10 @@ import pytest
 from oracle import net
 
 from onnxprune.calibrate import Calibration
-from onnxprune.loss import losses
+from onnxprune.loss import FAINT, losses
 from onnxprune.model import Model
 from onnxprune.node import Array
+from onnxprune.reference import Reference
 from onnxprune.runtime import Session
 
 SCORES = "(float[N,4] x) => (float[N,5] y) <float[4,5] w> { y = MatMul(x, w) }"
@@ -134,3 +135,37 @@ def test_scores_that_are_sure_of_themselves_lose_much_but_not_everything() -> No
     wrong.put("w", -1000 * model.tensor("w").value())
     (found,) = losses(model, [wrong], data(model))
     assert 5 < found < 30  # -log of the least probability is 27.6
+
+
+@pytest.mark.parametrize(
+    ("text", "each"),
+    [
+        (SCORES, lambda y, z: [divergence(softmax(a[None]), softmax(b[None])) for a, b in pairs(y, z)]),
+        (
+            MAPS,
+            lambda y, z: [len(y) * np.sum((b - a) ** 2) / np.sum((y - y.mean(axis=0)) ** 2) for a, b in pairs(y, z)],
+        ),
+    ],
+    ids=["scores", "maps"],
+)
+def test_the_typical_loss_is_the_geometric_mean_over_samples(
+    text: str, each: Callable[[Array, Array], list[float]]
+) -> None:
+    model = net(text)
+    result, given = other(model), data(model)
+    y, z = (outputs(network, given) for network in (model, result))
+    expected = np.exp(np.mean(np.log(np.array(each(y, z)) + FAINT)))
+    assert Reference(model, given).typical(result) == pytest.approx(expected, rel=1e-5)
+    assert expected < losses(model, [result], given)[0]
+
+
+def pairs(y: Array, z: Array) -> list[tuple[Array, Array]]:
+    return list(zip(y, z, strict=True))
+
+
+def test_a_typical_loss_is_infinite_too_where_something_is_not_finite() -> None:
+    model = net(SCORES)
+    result = model.copy()
+    result.put("w", np.full((4, 5), np.nan, np.float32))
+    assert Reference(model, data(model)).typical(result) == np.inf
+    assert Reference(model, data(model)).typical(model) == pytest.approx(FAINT)
