@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 from onnxprune.axes.facts import at
 from onnxprune.calibrate import Calibration
@@ -21,6 +22,7 @@ from onnxprune.quantization.strengths import Strengths
 
 __all__ = ["REPAIRS", "Repairs", "absorption", "balanced", "corrected", "correction", "equalisation", "prepared"]
 
+T = TypeVar("T")
 REPAIRS = ("equalise", "absorb", "bias")
 MARGINS = (0.0, 0.8)  # of equalisation, that are tried where something is clipped
 
@@ -42,19 +44,21 @@ def prepared(
     Which they were is told, with a remark; what is ``decided`` is made in any case. The model must be in opset
     ``network.OPSET`` or newer; the result has biases wherever they may have to be corrected.
     """
-    margin, one = (None, "") if decided is None else (decided.equalise, "")
-    if decided is None and "equalise" in asked:
-        margin, one = equalisation(model, ctx, scheme)
-    if margin is not None:
-        model = balanced(model, ctx, per_channel=scheme.per_channel, margin=margin) or model
-    absorbs, two = (False, "") if decided is None else (decided.absorb, "")
-    if decided is None and "absorb" in asked:
-        absorbs, two = absorption(model, ctx, scheme)
-    if absorbs:
-        model = absorbed(model, ctx) or model
+    margin, one = _settled("equalise", asked, decided, lambda: equalisation(model, ctx, scheme))
+    even = None if margin is None else balanced(model, ctx, per_channel=scheme.per_channel, margin=margin)
+    start = even or model
+    absorbs, two = _settled("absorb", asked, decided, lambda: absorption(start, ctx, scheme))
+    result = (absorbed(start, ctx) if absorbs else None) or start
     corrects = "bias" in asked if decided is None else decided.bias
-    model = with_biases(model, placed(model, scheme.excluded).nodes) if corrects else model
-    return model, Repairs(margin, absorbs), one + two
+    result = with_biases(result, placed(result, scheme.excluded).nodes) if corrects else result
+    return result, Repairs(margin, absorbs), one + two
+
+
+def _settled(
+    name: str, asked: Collection[str], decided: Repairs | None, find: Callable[[], tuple[T, str]]
+) -> tuple[T, str]:
+    """What is decided of a repair, or else found out, with a remark, where it is asked for."""
+    return find() if decided is None and name in asked else (getattr(decided or Repairs(), name), "")
 
 
 def corrected(
@@ -64,9 +68,7 @@ def corrected(
 
     Biases that are 0 are left out.
     """
-    bias, said = (False, "") if decided is None else (decided.bias, "")
-    if decided is None and "bias" in asked:
-        bias, said = correction(model, result, ctx)
+    bias, said = _settled("bias", asked, decided, lambda: correction(model, result, ctx))
     after = correct(model, result, ctx, ctx.calibration) if bias and ctx.calibration is not None else result.model
     return replace(result, model=without_zeros(after)), bias, said
 
