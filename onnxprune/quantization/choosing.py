@@ -50,8 +50,7 @@ class BestRules(Analysis[Mapping[str, str]]):
         chosen = self._chosen(model, ctx, placement, Reference(model, few(fit, SAMPLES)))
         rules = {t: chosen.get(name, plain) for name, tensors in placement.grids.items() for t in tensors}
         schemes = (self.scheme, replace(self.scheme, ranges=ranges_by(model, ctx, self.scheme, rules)))
-        reference = Reference(model, check)
-        old, new = (reference.typical(quantized(model, ctx, each).model) for each in schemes)
+        old, new = Reference(model, check).losses([quantized(model, ctx, each).model for each in schemes])
         return rules if new < old else dict.fromkeys(rules, plain)
 
     def _chosen(self, model: Model, ctx: Context, placement: Placement, reference: Reference) -> dict[str, str]:
@@ -63,7 +62,7 @@ class BestRules(Analysis[Mapping[str, str]]):
             for name, grids in candidates.items():
                 runs = _runs(model, placement.grids[name], changes[name], list(grids.values()))
                 tried = reference.compared(runs, changes[name], later := later[1:]) if runs else []
-                losses = [each.typical for each in tried]
+                losses = [each.value for each in tried]  # the mean: few samples have the largest values
                 least = min(losses, default=0.0)
                 if losses and least < MARGIN * losses[0]:
                     found[name] = list(grids)[losses.index(least)]
