@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxprune.axes.facts import at
-from onnxprune.axes.linear import Linear, bias_of, linear, own_bias, put_bias
+from onnxprune.axes.linear import Linear, bias_of, linear, own_bias, put_bias, reads
 from onnxprune.model import Model
 from onnxprune.node import Array, Axis, Tensor
 from onnxprune.passes import Context
@@ -74,19 +74,13 @@ def _high(seen: Strength) -> Array:
 def _pair(model: Model, view: Linear) -> _Pair | None:
     """A layer with others behind its Relu that can take up what it loses; None where it has none."""
     behind = model.consumers(view.y.name)
-    if not _biased(view) or len(behind) != 1 or behind[0].op != "Relu" or _shown(model, view.y):
+    if not _biased(view) or len(reads(model, view.y.name)) != 1 or not behind or behind[0].op != "Relu":
         return None
     relu = behind[0].y()
-    nodes = model.consumers(relu.name)
-    readers = [each for each in map(linear, nodes) if each is not None and _takes(each, relu)]
-    if not readers or len(readers) < len(nodes) or _shown(model, relu):
+    readers = [each for each in map(linear, model.consumers(relu.name)) if each is not None and _takes(each, relu)]
+    if not readers or len(readers) < len(reads(model, relu.name)):
         return None
     return _Pair(view, relu, tuple(readers))
-
-
-def _shown(model: Model, tensor: Tensor) -> bool:
-    """Whether others than nodes of the graph read a tensor."""
-    return model.is_output(tensor.name) or model.captured(tensor.name)
 
 
 def _biased(view: Linear) -> bool:

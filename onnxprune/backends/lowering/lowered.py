@@ -10,6 +10,7 @@ import onnx
 from onnx.inliner import inline_selected_functions
 
 from onnxprune.backends import Lack
+from onnxprune.backends.lowering.grids import dequantize, quantize
 from onnxprune.backends.lowering.overlooked import OVERLOOKED, FinalError, shape
 from onnxprune.backends.lowering.recurrent import recurrent
 from onnxprune.backends.lowering.resize import resize
@@ -26,7 +27,11 @@ Operator = tuple[str, str]  # domain, name
 Rule = Callable[[Site], None]
 
 SHAPES: Mapping[str, Rule] = {"Shape": shape, "Size": shape}
-RULES: Mapping[str, Rule] = {**OVERLOOKED, "GRU": recurrent, "LSTM": recurrent, "RNN": recurrent, "Resize": resize}
+RULES: Mapping[str, Rule] = {
+    **OVERLOOKED,
+    **{"GRU": recurrent, "LSTM": recurrent, "RNN": recurrent, "Resize": resize},
+    **{"QuantizeLinear": quantize, "DequantizeLinear": dequantize},
+}
 ROUNDS = 8  # definitions may be written in operators that have one
 TYPES = frozenset(  # that the compiler's tensors have
     "bool bfloat16 float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64".split()

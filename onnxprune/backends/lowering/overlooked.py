@@ -43,16 +43,6 @@ def known_at(*indices: int) -> Callable[[Site], None]:
     return rule
 
 
-def without(attribute: str, why: str) -> Callable[[Site], None]:
-    """Refuses an attribute that is not zero."""
-
-    def rule(site: Site) -> None:
-        if site.attribute(attribute, 0):
-            raise ValueError(why)
-
-    return rule
-
-
 def one_output(why: str) -> Callable[[Site], None]:
     """Refuses further outputs."""
 
@@ -211,47 +201,6 @@ def extreme(site: Site) -> None:
         site.write(0, site.emit("Cast", result, to=onnx.TensorProto.BOOL))
 
 
-def quantize(site: Site) -> None:
-    """Written out: what lies midway between two numbers goes to the even one."""
-    if site.attribute("block_size", 0):
-        raise ValueError("it quantises in blocks")
-    x, scale, zero = site.input(0), site.input(1), site.input(2)
-    real, whole = site.dtype(x), site.dtype(site.output(0))
-    if real != np.float32 or whole.name not in ("int8", "uint8", "int16", "uint16"):
-        return
-    ends = np.iinfo(whole)
-    y = site.emit("Round", site.emit("Div", x, _along(site, scale)))
-    if zero:
-        y = site.emit("Add", y, _as_float(site, _along(site, zero)))
-    y = site.emit("Clip", y, *(site.constant(end, np.float32) for end in (ends.min, ends.max)))
-    site.write(0, site.emit("Cast", y, to=helper.np_dtype_to_tensor_dtype(whole)))
-
-
-def dequantize(site: Site) -> None:
-    """Written out; of constants, once and for all: layers want to know their weights."""
-    if site.attribute("block_size", 0):
-        raise ValueError("it quantises in blocks")
-    x, scale, zero = site.input(0), site.input(1), site.input(2)
-    if site.dtype(site.output(0)) != np.float32 or site.dtype(x).kind not in "iu":
-        return
-    y = _as_float(site, x)
-    if zero:
-        y = site.emit("Sub", y, _as_float(site, _along(site, zero)))
-    site.write(0, site.emit("Mul", y, _along(site, scale)))
-
-
-def _as_float(site: Site, x: str) -> str:
-    return site.emit("Cast", x, to=onnx.TensorProto.FLOAT)
-
-
-def _along(site: Site, name: str) -> str:
-    """A scale or zero point, one number per slot of the axis, in a shape that broadcasts."""
-    if math.prod(site.shape(name)) == 1:
-        return site.reshape(name, []) if site.shape(name) else name
-    rank, axis = len(site.shape(site.input(0))), site.attribute("axis", 1)
-    return site.reshape(name, [-1 if dim == axis % rank else 1 for dim in range(rank)])
-
-
 def root_mean_square(site: Site) -> None:
     """Not over all axes."""
     if site.attribute("axis", -1) % len(site.shape(site.input(0))) == 0:
@@ -313,7 +262,6 @@ OVERLOOKED: Mapping[str, Callable[[Site], Any]] = {
     "ConstantOfShape": known_at(0),
     "ConvTranspose": conv_transpose,
     "Cosh": hyperbolic,
-    "DequantizeLinear": dequantize,
     "Dropout": dropout,
     "Expand": known_at(1),
     "IsInf": is_inf,
@@ -322,7 +270,6 @@ OVERLOOKED: Mapping[str, Callable[[Site], Any]] = {
     "NonMaxSuppression": max_suppression,
     "OneHot": one_hot,
     "Pow": power,
-    "QuantizeLinear": quantize,
     "RMSNormalization": root_mean_square,
     "Range": counted,
     "ReduceMax": extreme,
