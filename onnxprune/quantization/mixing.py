@@ -1,8 +1,9 @@
 """Which nodes to leave in float so that no more than so much is lost: the fewest multiplications that will do.
 
 Nodes go back to float in the order of what they lose (``NodeLosses``) per multiply-accumulate, as many as are needed:
-their number is doubled until that is met, then bisected. Of those, each goes back on integers if it can, the most
-expensive first. Every network on the way is really quantized, and measured on data that nothing was fitted to.
+their number is doubled until that is met, then bisected. Of those, the ones that can go back on integers, the most
+expensive first: twice as many at once after each time that it went well, half as many where it did not. Every network
+on the way is really quantized, and measured on data that nothing was fitted to.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from onnxprune.progress import Progress
 
 __all__ = ["Mixed", "costs", "mixed"]
 
-BACK = 8  # nodes that are tried on integers again
+BACK = 16  # networks with some of the nodes on integers again
 EXACT = 1e-9  # points
 
 
@@ -63,9 +64,17 @@ def mixed(
 
         count = _least(lambda count: tried(frozenset(order[:count])).within(drop), len(order))
         found = tried(frozenset(order[:count]))
-        for name in sorted(found.left, key=lambda name: (-costs[name], name))[: BACK if found.within(drop) else 0]:
-            fewer = tried(found.left - {name})
-            found = fewer if fewer.within(drop) else found
+        rest, size = sorted(found.left, key=lambda name: (-costs[name], name)), 1
+        for _ in range(BACK if found.within(drop) else 0):
+            if not (group := rest[:size]):
+                break
+            fewer = tried(found.left.difference(group))
+            if fewer.within(drop):
+                found, rest, size = fewer, rest[size:], 2 * size
+            elif size > 1:
+                size //= 2
+            else:
+                rest = rest[1:]
     return found
 
 

@@ -17,7 +17,7 @@ from onnxprune.errors import UsageError
 from onnxprune.evaluate import Accuracy
 from onnxprune.model import Model
 from onnxprune.progress import Progress
-from onnxprune.quantization.mixing import Mixed, mixed
+from onnxprune.quantization.mixing import BACK, Mixed, mixed
 from onnxprune.runtime import Session
 from passes.quantize import Quantize
 
@@ -68,9 +68,19 @@ def test_what_is_left_is_within_the_drop_and_nothing_of_it_could_go_back(seed: i
     costs = dict(zip(names, rng.uniform(1, 9, 20), strict=True))
     found = table.search(2.0, costs)
     assert found.within(2.0)
-    back = sorted(found.left, key=lambda name: -costs[name])[:8]
+    assert len(table.tried) <= 2 * 5 + 2 + BACK
+    back = sorted(found.left, key=lambda name: -costs[name])[: BACK // 2]
     assert not any(table(found.left - {name}).within(2.0) for name in back)
-    assert len(set(table.tried)) <= 2 * 5 + 2 + 8 + 8
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_that_breaks_the_network_is_found_where_the_losses_point_elsewhere(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    names = [f"n{k}" for k in range(20)]
+    culprit = names[rng.integers(10, 20)]
+    table = Table({name: 3.0 * (name == culprit) for name in names})
+    losses = {name: 40.0 - k for k, name in enumerate(names)}  # the culprit's is of the lesser half
+    assert mixed(2.0, losses, dict.fromkeys(names, 1.0), table, Progress.silent()).left == {culprit}
 
 
 def test_nothing_is_left_in_float_where_all_is_within_the_drop() -> None:
