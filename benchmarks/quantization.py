@@ -1,15 +1,15 @@
 """8-bit networks of ours and of the peers: accuracy, divergence, size, speed, and what it takes to make them.
 
-Ours is ``fold,quantize``; beside it stand onnxruntime's ``quantize_static`` after ``quant_pre_process`` (QDQ, u8
-activations, s8 weights) in three calibrations, ``nncf.quantize`` and ``onnxsim.quantize_static``, all else by
-default, with one scale per channel of a weight and one per tensor. All see the same calibration data, none the test
-data. ``KL`` is the mean divergence of the class probabilities from the float network's, in nats, ``bytes`` those of
-the constants over those in float, ``on integers`` the share of the MACs, ``float layers`` what onnxruntime's
-optimised graph still computes in float. ``times as fast`` is the float network's time over the quantized one's in
-onnxruntime on one thread, the median of rounds in which all take turns. Seconds and memory are those of a process of
-its own, a small network having gone first. ``rescaled`` is the same function, every channel times e^U(−a, a) and its
-readers by the inverse; ``half the MACs`` is pruned first, and compared with the pruned network. ``memory`` cycles the
-samples of one network with seeded noise, as benchmarks/memory.py does.
+Ours is ``fold,quantize``, and ``plain`` its calibration alone; beside it stand onnxruntime's ``quantize_static`` after
+``quant_pre_process`` (QDQ, u8 activations, s8 weights) in three calibrations, ``nncf.quantize`` and
+``onnxsim.quantize_static``, all else by default, with one scale per channel of a weight and one per tensor. All see the
+same calibration data, none the test data. ``KL`` is the mean divergence of the class probabilities from the float
+network's, in nats, ``bytes`` those of the constants over those in float, ``on integers`` the share of the MACs, ``float
+layers`` what onnxruntime's optimised graph still computes in float. ``times as fast`` is the float network's time over
+the quantized one's in onnxruntime on one thread, the median of rounds in which all take turns. Seconds and memory are
+those of a process of its own, a small network having gone first. ``rescaled`` is the same function, every channel times
+e^U(−a, a) and its readers by the inverse; ``half the MACs`` is pruned first, and compared with the pruned network.
+``memory`` cycles the samples of one network with seeded noise, as benchmarks/memory.py does.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FOLDER = ROOT / "build" / "quantization"
 REQUIREMENTS = Path(__file__).with_name("quantization.txt")
 FORMS = ("plain", "rescaled", "pruned", "memory")
 SCALES = ("channel", "tensor")
-OURS, RIVAL = "onnxprune", "onnxruntime Entropy"
+OURS, PLAIN, RIVAL = "onnxprune", "onnxprune plain", "onnxruntime Entropy"
 LARGE = "mobilenet_v2_1.0_224"  # whose memory is looked at
 RIVALS_MOST = 256  # samples: it keeps all that the network computes
 KEYS = ("network", "form", "weights", "way", "file", "samples")
@@ -110,7 +110,7 @@ class _Bench:
     def memory(self) -> Iterator[Row]:
         """What calibrating one network takes, over the number of samples."""
         found = list(networks(FOLDER, lambda name: name == LARGE, ["plain"]))
-        for way in (OURS, RIVAL):
+        for way in (OURS, PLAIN, RIVAL):
             for count in self._samples if found else ():
                 if way == RIVAL and count > RIVALS_MOST:
                     continue

@@ -19,10 +19,10 @@ HEAD = """\
 # Eight bits, beside the peers
 
 Trained networks quantized from the same unlabelled samples, measured on test data that nothing was fitted to.
-*onnxprune* is `fold,quantize` as it comes; *onnxruntime* is `quantize_static` after `quant_pre_process` (QDQ, u8
-activations, s8 weights); *nncf* is `nncf.quantize`; *onnxsim* is `quantize_static` of the whole graph. *Rescaled* is
-the same function with every channel multiplied by e^U(−a, a), and what reads it by the inverse. A way that fails has a
-dash, and its message stands at the end. This page is written by
+*onnxprune* is `fold,quantize` as it comes, *plain* with `repair=none:round=nearest`; *onnxruntime* is
+`quantize_static` after `quant_pre_process` (QDQ, u8 activations, s8 weights); *nncf* is `nncf.quantize`; *onnxsim* is
+`quantize_static` of the whole graph. *Rescaled* is the same function with every channel multiplied by e^U(−a, a), and
+what reads it by the inverse. A way that fails has a dash, and its message stands at the end. This page is written by
 [benchmarks/quantization.py](../benchmarks/quantization.py); none of its figures is typed by hand.
 """
 DIVERGENCE = """\
@@ -37,7 +37,8 @@ TOTALS = """\
 """
 MEMORY = """\
 Resident memory of the process at its height and seconds, while one network is calibrated and quantized; the samples are
-those beside it, cycled with seeded noise.
+those beside it, cycled with seeded noise. *plain* calibrates, as onnxruntime does; the other also repairs
+and rounds anew.
 """
 
 

@@ -95,6 +95,7 @@ def _onnxsim(method: str, weights: str) -> Quantize:
 WAYS: Mapping[str, Ready] = {
     "onnxprune": partial(_onnxprune, ""),
     "onnxprune drop=1": partial(_onnxprune, ":drop=1"),
+    "onnxprune plain": partial(_onnxprune, ":repair=none:round=nearest"),
     **{f"onnxruntime {method}": partial(_onnxruntime, method) for method in ("MinMax", "Entropy", "Percentile")},
     "nncf": _nncf,
     **{f"onnxsim {method}": partial(_onnxsim, method) for method in ("minmax", "mse")},
