@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, cast
 
 import onnx
@@ -34,6 +36,7 @@ class Session:
         if not threads:  # else it is timed, as it comes; here idle threads and memory that is planned ahead cost others
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             options.enable_mem_pattern = False
+            _trim()
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
         try:
@@ -52,6 +55,22 @@ class Session:
             return cast(list[Array], self._session.run(list(outputs or self.outputs), known))
         except Exception as error:
             raise ModelError(f"onnxruntime failed while running the graph: {first_line(error)}") from error
+
+
+def _trim() -> None:
+    """Give the system back what earlier sessions left in pieces: else the memory of a run depends on their order."""
+    if (trim := _libc("malloc_trim")) is not None:
+        trim(0)
+
+
+@cache
+def _libc(name: str) -> Callable[[int], int] | None:
+    """A function of the C library, None where it has none of that name, as only glibc does."""
+    try:
+        found: Callable[[int], int] | None = getattr(ctypes.CDLL(None), name, None)
+    except (OSError, TypeError):  # there is no such thing as the C library on Windows
+        return None
+    return found
 
 
 def _open(proto: onnx.ModelProto, options: Any) -> Any:
