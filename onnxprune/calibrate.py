@@ -119,6 +119,11 @@ class Calibration:
         held_out = unit * min(max(round(check * units), 1), units - 1)
         return replace(self, order=shuffled[held_out:]), replace(self, order=shuffled[:held_out])
 
+    def few(self, most: int) -> Calibration:
+        """The first samples, ``most`` of them at most: whole batches, and one at least."""
+        unit = self.batch or 1
+        return replace(self, order=self.order[: max(most // unit, 1) * unit]) if most < self.count else self
+
     def fingerprint(self) -> str:
         """A SHA-256 of the samples, their order, their labels and the seed."""
         return hashlib.sha256(f"{self.content} {self.seed} ".encode() + self.order.tobytes()).hexdigest()

@@ -258,6 +258,13 @@ def test_a_split_keeps_batches_whole(pairs):
     assert all(f["x"].shape == (2, 3) for part in (fit, check) for f in part.batches())
 
 
+def test_a_few_samples_are_the_first_in_whole_batches(free, pairs):
+    data = Calibration.load({"x": ramp(10, 2)}, free)
+    assert samples(data.few(3)) == samples(data)[:3]
+    assert data.few(10) is data
+    assert [Calibration.load({"x": ramp(10, 3)}, pairs).few(most).count for most in (1, 2, 5)] == [2, 2, 4]
+
+
 @pytest.mark.parametrize("share", [0, 1, -0.1, float("nan")])
 def test_a_share_outside_0_to_1_is_refused(free, share):
     with pytest.raises(UsageError, match="it must lie between 0 and 1"):

@@ -20,7 +20,6 @@ from onnxprune.quantization.grids import Grid
 from onnxprune.quantization.network import Scheme, grids_of, histograms, joined, quantized
 from onnxprune.quantization.placement import Placement, placed
 from onnxprune.quantization.ranges import RULES
-from onnxprune.quantization.sensitivity import few
 from onnxprune.reference import Change, Reference, Run, behind
 from onnxprune.taps import tapped
 
@@ -47,7 +46,7 @@ class BestRules(Analysis[Mapping[str, str]]):
             raise PassError("ranges are measured on calibration data: give --calib")
         fit, check = ctx.calibration.split(0.5)
         placement, plain = placed(model), self.scheme.rule
-        chosen = self._chosen(model, ctx, placement, Reference(model, few(fit, SAMPLES)))
+        chosen = self._chosen(model, ctx, placement, Reference(model, fit.few(SAMPLES)))
         rules = {t: chosen.get(name, plain) for name, tensors in placement.grids.items() for t in tensors}
         schemes = (self.scheme, replace(self.scheme, ranges=ranges_by(model, ctx, self.scheme, rules)))
         old, new = Reference(model, check).losses([quantized(model, ctx, each).model for each in schemes])

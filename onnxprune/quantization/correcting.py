@@ -8,8 +8,8 @@ for the outputs y of a layer in the float network and ŷ in the quantized one, w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -62,15 +62,39 @@ def correct(model: Model, result: Quantized, ctx: Context, data: Calibration) ->
     work, runs = result.model.copy(), Stepwise(data)
     views = [v for name in result.weights if (v := linear(model.node(name))) is not None and v.bias is not None]
     wanted = _means(model, views, replace(ctx, calibration=data))
-    steps = [[view.node.name for view in step] for step in _steps(model, views)]
-    read = {view.node.name: work.node(view.node.name).x().name for view in views}
-    channels = {view.node.name: view.y_channel for view in views}
-    for number, step in enumerate(steps):
-        later = {read[name] for after in steps[number + 1 :] for name in after}
-        xs = runs.batches(work, [*{read[name]: None for name in step}], later)
-        found = _measured(work, xs, {name: channels[name] for name in step})
-        _shift(work, {name: wanted[name] - found[name] for name in step})
+    steps = [[_Layer.of(work, view) for view in step] for step in _steps(model, views)]
+    for number, layers in enumerate(steps):
+        later = {layer.x for after in steps[number + 1 :] for layer in after}
+        xs = runs.batches(work, list(dict.fromkeys(layer.x for layer in layers)), later)
+        for layer, found in zip(layers, _measured(work, xs, layers), strict=True):
+            layer.shift(work, wanted[layer.name] - found)
     return work
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A layer of the quantized network: what it reads and makes, and where its bias is held, on which grid."""
+
+    name: str
+    x: str
+    y: str
+    channel: int
+    bias: str | None
+    scale: Array = field(repr=False)
+
+    @classmethod
+    def of(cls, work: Model, view: Linear) -> _Layer:
+        """The one that was made of a layer in float."""
+        node = work.node(view.node.name)
+        source = work.producer(node.x(2).name)
+        bias, scale = (None, np.ones(1)) if source is None else (source.x().name, source.x(1).value())
+        return cls(node.name, node.x().name, node.y().name, view.y_channel, bias, scale.astype(np.float64))
+
+    def shift(self, work: Model, shift: Array) -> None:
+        """Add to the bias, on its grid."""
+        if self.bias is not None and np.isfinite(shift).all():
+            codes = work.tensor(self.bias).value() + np.rint(shift / self.scale)
+            work.put(self.bias, np.clip(codes, INT32.low, INT32.high).astype(np.int32))
 
 
 def _means(model: Model, views: Sequence[Linear], ctx: Context) -> dict[str, Array]:
@@ -93,28 +117,16 @@ def _steps(model: Model, views: Iterable[Linear]) -> list[list[Linear]]:
     return [steps[level] for level in sorted(steps)]
 
 
-def _measured(work: Model, xs: Iterable[Mapping[str, Array]], channels: Mapping[str, int]) -> dict[str, Array]:
+def _measured(work: Model, xs: Iterator[Mapping[str, Array]], layers: Sequence[_Layer]) -> list[Array]:
     """The mean outputs of layers of the quantized network, per channel, from what they read."""
-    nodes = {name: work.node(name) for name in channels}
-    given = list(dict.fromkeys(node.x().name for node in nodes.values()))
-    session = tapped(work, [node.y().name for node in nodes.values()], given=given)
-    sums, rows = dict[str, Array](), dict.fromkeys(channels, 0)
-    for feeds in xs:
-        for name, y in zip(nodes, session(feeds), strict=True):
-            channel = channels[name] % y.ndim
-            total = y.sum(axis=tuple(d for d in range(y.ndim) if d != channel), dtype=np.float64)
-            sums[name] = sums.get(name, np.zeros_like(total)) + total
-            rows[name] += y.size // max(y.shape[channel], 1)
-    return {name: total / max(rows[name], 1) for name, total in sums.items()}
-
-
-def _shift(work: Model, shifts: Mapping[str, Array]) -> None:
-    """Add to biases, on their grids."""
-    values = dict[str, Array]()
-    for name, shift in shifts.items():
-        source = work.producer(work.node(name).x(2).name)
-        if source is not None and np.isfinite(shift).all():
-            codes = source.x().value() + np.rint(shift / source.x(1).value().astype(np.float64))
-            values[source.x().name] = np.clip(codes, INT32.low, INT32.high).astype(np.int32)
-    for name, value in values.items():
-        work.put(name, value)
+    session = tapped(work, [layer.y for layer in layers], given=[layer.x for layer in layers])
+    sums = [np.zeros(())] * len(layers)
+    rows = [0] * len(layers)
+    for ys in map(session, xs):  # a loop over what is read would hold on to a batch of it
+        for number, layer in enumerate(layers):
+            y = ys.pop(0)
+            channel = layer.channel % y.ndim
+            sums[number] = sums[number] + y.sum(axis=tuple(np.delete(range(y.ndim), channel)), dtype=np.float64)
+            rows[number] += y.size // max(y.shape[channel], 1)
+            del y
+    return [total / max(count, 1) for total, count in zip(sums, rows, strict=True)]

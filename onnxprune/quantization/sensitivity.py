@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from onnxprune.calibrate import Calibration
 from onnxprune.errors import PassError
 from onnxprune.model import Model
 from onnxprune.node import Array
@@ -20,7 +19,7 @@ from onnxprune.quantization.placement import activations, alone, made_by
 from onnxprune.reference import Change, Reference, behind
 from onnxprune.taps import apart, tapped
 
-__all__ = ["MOST", "NodeLosses", "few"]
+__all__ = ["MOST", "SAMPLES", "NodeLosses"]
 
 SAMPLES = 16
 MOST = 1e12  # of a loss
@@ -38,10 +37,12 @@ class NodeLosses(Analysis[Mapping[str, float]]):
 
     def compute(self, model: Model, ctx: Context) -> Mapping[str, float]:
         """Node after node: what lies before it is computed once, and what lies behind it runs in float."""
+        if ctx.calibration is None:
+            raise PassError("losses are measured on calibration data: give --calib")
         whole = quantized(model, ctx, self.scheme)
         names = [name for name in whole.placement.nodes if OPERATORS[model.node(name).op].kind != "move"]
         changes = [behind(model, (t.name for t in model.node(name).outputs if t is not None)) for name in names]
-        reference, found = Reference(model, few(ctx.calibration)), dict[str, float]()
+        reference, found = Reference(model, ctx.calibration.few(SAMPLES)), dict[str, float]()
         with ctx.progress.task("sensitivity", len(names)) as step:
             for number, (name, change) in enumerate(zip(names, changes, strict=True)):
                 run = _Alone(model, whole, name, change)
@@ -57,14 +58,6 @@ class NodeLosses(Analysis[Mapping[str, float]]):
     def unpack(self, arrays: Mapping[str, Array]) -> Mapping[str, float]:
         """From named arrays."""
         return dict(zip(json.loads(str(arrays["names"])), arrays["losses"].tolist(), strict=True))
-
-
-def few(data: Calibration | None, most: int = SAMPLES) -> Calibration:
-    """Some samples of the data, whole batches."""
-    if data is None:
-        raise PassError("losses are measured on calibration data: give --calib")
-    unit = data.batch or 1
-    return replace(data, order=data.order[: max(most // unit, 1) * unit])
 
 
 class _Alone:

@@ -14,7 +14,7 @@ from onnxprune.calibrate import Calibration
 from onnxprune.loss import FAINT, losses
 from onnxprune.model import Model
 from onnxprune.passes import Context
-from onnxprune.quantization import repairing
+from onnxprune.quantization import judging, repairing
 from onnxprune.quantization.absorbing import absorbed
 from onnxprune.quantization.correcting import correct, with_biases, without_zeros
 from onnxprune.quantization.equalising import Harm, factors, rescale
@@ -293,3 +293,19 @@ def test_every_sample_judges_what_was_fitted_to_others() -> None:
     one, other = (set(each.order) for each in fitted)
     assert not one & other
     assert one | other == set(ctx.calibration.order)
+
+
+def test_of_much_data_a_part_drawn_at_random_judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, fitted = net(DEEP), list[Calibration]()
+    ctx = context(model)
+    assert ctx.calibration is not None
+    monkeypatch.setattr(judging, "HALF", 5)
+
+    def fit(data: Calibration) -> Model:
+        fitted.append(data)
+        return model
+
+    judged(model, [fit], ctx.calibration)
+    assert [each.count for each in fitted] == [5, 5]
+    assert len(drawn := {number for each in fitted for number in each.order}) == 10
+    assert drawn != set(range(10))

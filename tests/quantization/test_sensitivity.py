@@ -18,7 +18,7 @@ from onnxprune.quantization.inserting import insert
 from onnxprune.quantization.network import Scheme, quantized
 from onnxprune.quantization.placement import alone
 from onnxprune.quantization.profiles import PROFILES
-from onnxprune.quantization.sensitivity import NodeLosses, few
+from onnxprune.quantization.sensitivity import SAMPLES, NodeLosses
 from onnxprune.spool import LARGE
 
 RESIDUAL = """
@@ -61,7 +61,7 @@ def test_the_loss_of_a_node_is_that_of_the_network_in_which_it_alone_is_quantize
             whole.grids,
             {k: v for k, v in whole.weights.items() if k == node},
         )
-        assert loss == pytest.approx(losses(model, [single], few(ctx.calibration))[0], rel=1e-3, abs=1e-9)
+        assert loss == pytest.approx(losses(model, [single], ctx.calibration.few(SAMPLES))[0], rel=1e-3, abs=1e-9)
         assert loss > 0
     assert found.keys() == {each for each in whole.placement.nodes if model.node(each).op not in ("Flatten", "Reshape")}
 
