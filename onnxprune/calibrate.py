@@ -119,6 +119,15 @@ class Calibration:
         held_out = unit * min(max(round(check * units), 1), units - 1)
         return replace(self, order=shuffled[held_out:]), replace(self, order=shuffled[:held_out])
 
+    def halves(self, most: int | None = None) -> list[tuple[Calibration, Calibration]]:
+        """Two halves, drawn at random: one to fit on and the other to check on, and the other way round.
+
+        They are of ``most`` samples at most; a lone batch is both of them.
+        """
+        one, other = self.split(0.5)
+        pairs = [(one, other)] if one is other else [(one, other), (other, one)]
+        return pairs if most is None else [(fit.few(most), check.few(most)) for fit, check in pairs]
+
     def few(self, most: int) -> Calibration:
         """The first samples, ``most`` of them at most: whole batches, and one at least."""
         unit = self.batch or 1

@@ -54,6 +54,13 @@ class Accuracy:
         """The loss in percentage points of the metric, negative for a gain."""
         return 100 * (self.before - self.after)
 
+    @staticmethod
+    def pooled(parts: Sequence[Accuracy]) -> Accuracy:
+        """One metric on the samples of all parts: the mean of what it is on each."""
+        n = sum(part.n for part in parts)
+        before, after = (sum(getattr(part, at) * part.n for part in parts) / n for at in ("before", "after"))
+        return Accuracy(parts[0].metric, before, after, n)
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluator:

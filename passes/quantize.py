@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from onnxprune.backends.targets import this_profile
+from onnxprune.calibrate import Calibration
 from onnxprune.errors import UsageError
+from onnxprune.evaluate import Accuracy
 from onnxprune.loss import losses
 from onnxprune.model import Model
 from onnxprune.options import option
@@ -45,8 +47,8 @@ class Quantize:
     """Compute on 8-bit integers, with grids found from calibration data.
 
     drop=1 leaves nodes in float, of as few multiplications as will do, so that no more than one point of the metric is
-    lost on a part of the calibration data. What was decided is written to quantize.json beside the model; decisions=
-    obeys it, as it is or edited.
+    lost on calibration data that grids and weights were not fitted to. What was decided is written to quantize.json
+    beside the model; decisions= obeys it, as it is or edited.
     """
 
     name: ClassVar[str] = "quantize"
@@ -133,18 +135,24 @@ class Quantize:
         return refined(work, plain, ctx, rule, judge=decided.round is None)
 
     def _within(self, drop: float, work: Model, ctx: Context) -> _Found:
-        """With as little in float as lets no more be lost on one half of the data, with grids found on the other."""
+        """With as little in float as lets no more be lost on each half of the data, with grids found on the other."""
         if ctx.calibration is None:
             raise UsageError("pass 'quantize': drop= is measured on data: give --calib")
-        fit, check = ctx.calibration.split(0.5)
-        seen = replace(ctx, calibration=fit)
-        decided = self._decided(work, seen)
-        scheme = with_ranges(work, seen, self._scheme(work, seen, decided))
-        losses, prices = work.get(NodeLosses(scheme.whole), seen), costs(work, ctx)
+        decided = self._decided(work, ctx)
+        scheme = self._scheme(work, ctx, decided)
+        losses, prices = work.get(NodeLosses(scheme.whole), ctx), costs(work, ctx)
+        folds = list[tuple[Context, Calibration, Scheme]]()
+        for fit, check in ctx.calibration.halves():
+            seen = replace(ctx, calibration=fit)
+            folds.append((seen, check, with_ranges(work, seen, self._scheme(work, seen, self._decided(work, seen)))))
 
         def attempt(left: frozenset[str], rule: str = "nearest") -> Mixed:
-            result = refined(work, quantized(work, seen, replace(scheme, excluded=scheme.excluded | left)), seen, rule)
-            return Mixed(left, ctx.evaluator.measure(ctx.original, result.model, check), rule)
+            found = list[Accuracy]()
+            for seen, check, own in folds:
+                plain = quantized(work, seen, replace(own, excluded=own.excluded | left))
+                result = refined(work, plain, seen, rule).model
+                found.append(ctx.evaluator.measure(ctx.original, result, check))
+            return Mixed(left, Accuracy.pooled(found), rule)
 
         fixed = scheme.excluded | self._matched("int8", work)
         free = {name: loss for name, loss in losses.items() if name not in fixed}

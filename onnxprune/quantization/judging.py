@@ -28,10 +28,9 @@ def judged(original: Model, fits: Sequence[Fit], data: Calibration) -> list[floa
 
     The halves are of ``HALF`` samples at most; a lone batch is both.
     """
-    one, other = (half.few(HALF) for half in data.split(0.5))
     total, count = np.zeros(len(fits)), 0
     with np.errstate(divide="ignore"):
-        for fit, check in dict.fromkeys(((one, other), (other, one))):
+        for fit, check in data.halves(HALF):
             reference = Reference(original, check)
             total += check.count * np.log([reference.typical(make(fit)) for make in fits])
             count += check.count
