@@ -15,7 +15,7 @@ from onnxprune.external import check_unchanged, entries, is_external, place
 from onnxprune.node import Array
 from onnxprune.sizes import TWO_GB, weigh
 
-__all__ = ["Session"]
+__all__ = ["Session", "trim"]
 
 ROOT = "/"
 
@@ -36,7 +36,6 @@ class Session:
         if not threads:  # else it is timed, as it comes; here idle threads and memory that is planned ahead cost others
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             options.enable_mem_pattern = False
-            _trim()
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
         try:
@@ -57,20 +56,10 @@ class Session:
             raise ModelError(f"onnxruntime failed while running the graph: {first_line(error)}") from error
 
 
-def _trim() -> None:
+def trim() -> None:
     """Give the system back what earlier sessions left in pieces: else the memory of a run depends on their order."""
-    if (trim := _libc("malloc_trim")) is not None:
-        trim(0)
-
-
-@cache
-def _libc(name: str) -> Callable[[int], int] | None:
-    """A function of the C library, None where it has none of that name, as only glibc does."""
-    try:
-        found: Callable[[int], int] | None = getattr(ctypes.CDLL(None), name, None)
-    except (OSError, TypeError):  # there is no such thing as the C library on Windows
-        return None
-    return found
+    if (give_back := _libc("malloc_trim")) is not None:
+        give_back(0)
 
 
 def _open(proto: onnx.ModelProto, options: Any) -> Any:
@@ -94,3 +83,13 @@ def _rooted(proto: onnx.ModelProto) -> onnx.ModelProto:
         location = os.path.relpath(said["location"], ROOT)
         place(tensor, location=location, offset=said["offset"], length=said["length"])
     return copy
+
+
+@cache
+def _libc(name: str) -> Callable[[int], int] | None:
+    """A function of the C library, None where it has none of that name, as only glibc does."""
+    try:
+        found: Callable[[int], int] | None = getattr(ctypes.CDLL(None), name, None)
+    except (OSError, TypeError):  # there is no such thing as the C library on Windows
+        return None
+    return found

@@ -15,7 +15,7 @@ from onnxprune.calibrate import Calibration
 from onnxprune.data.columns import Spool, Stored, Track
 from onnxprune.model import Model
 from onnxprune.node import Array, Node, Tensor
-from onnxprune.runtime import Session
+from onnxprune.runtime import Session, trim
 from onnxprune.taps import part_of, tapped
 
 __all__ = ["Stepwise", "lasting"]
@@ -32,6 +32,7 @@ class Stepwise:
 
     def __init__(self, data: Calibration, batch: int | None = None) -> None:
         """Begin at the graph inputs; ``batch`` samples are run at once, or as many as suit graph and data."""
+        trim()
         self._data, self._batch = data, batch
         self._boundary: dict[str, list[Stored]] = {}  # of each tensor an array for every batch
 
