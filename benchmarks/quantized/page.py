@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from benchmarks.machine import machine, versions
 from benchmarks.memory import draw
 from benchmarks.quantized.summary import ALL
+from benchmarks.quantized.ways import WAYS
 
 __all__ = ["write"]
 
@@ -44,6 +45,7 @@ and rounds anew.
 
 def write(path: Path, rows: Sequence[Row]) -> None:
     """The page, and beside it the picture of memory where there are such rows."""
+    rows = sorted(rows, key=lambda row: [*WAYS].index(row["way"]))  # those that were kept come first
     parts = [HEAD, _where()]
     measured = [row for row in rows if row["form"] != "memory" and row["network"] != ALL]
     for form, weights in dict.fromkeys((row["form"], row["weights"]) for row in measured):
@@ -112,7 +114,8 @@ def _totals(rows: Sequence[Row]) -> Iterator[str]:
     yield TOTALS
     head = ["networks", "scale per", "way", "within", "nearest", "mean KL", "times as fast"]
     table = [head, ["---"] * 3 + ["---:"] * 4]
-    for row in rows:
+    parts = list(dict.fromkeys((row["form"], row["weights"]) for row in rows))
+    for row in sorted(rows, key=lambda row: parts.index((row["form"], row["weights"]))):
         fast = f"{row['times as fast']:.2f}" if row["times as fast"] else "–"
         shares = [f"{row[name]} of {row['networks']}" for name in ("within", "least KL")]
         table.append([row["form"], row["weights"], row["way"], *shares, f"{row['KL']:.3g}", fast])
