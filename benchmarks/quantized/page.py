@@ -45,7 +45,8 @@ and rounds anew.
 
 def write(path: Path, rows: Sequence[Row]) -> None:
     """The page, and beside it the picture of memory where there are such rows."""
-    rows = sorted(rows, key=lambda row: [*WAYS].index(row["way"]))  # those that were kept come first
+    order = {way: number for number, way in enumerate(WAYS)}  # rows that were kept come before fresh ones
+    rows = sorted(rows, key=lambda row: order.get(row["way"], len(order)))
     parts = [HEAD, _where()]
     measured = [row for row in rows if row["form"] != "memory" and row["network"] != ALL]
     for form, weights in dict.fromkeys((row["form"], row["weights"]) for row in measured):
