@@ -62,13 +62,13 @@ EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
     "quantize": (
         {},
         {
-            "calibration": "percentile",
+            "calibration": "auto",
             "weights": "tensor",
             "profile": "s8s8",
             "repair": ["bias"],
             "keep": [".*_0|/classifier.*"],
         },
-        {"drop": 5, "int8": [".*_0|/classifier.*"], "round": "nearest", "calibration": "auto"},
+        {"drop": 5, "int8": [".*_0|/classifier.*"], "round": "nearest"},
         {"decisions": str(MODELS / "quantize.json"), "sensitivity": True},
     ),
     "store": (
