@@ -90,22 +90,21 @@ class _Bench:
         self._given: Path | None = args.quantizers
 
     def rows(self, network: Network) -> Iterator[Row]:
-        """All ways to quantize one network; those it has timed before are not taken again."""
+        """All ways to quantize one network, in their order; those it has timed before are not taken again."""
         referee = Referee(network)
         for weights in self._scales[:1] if network.form == PRUNED else self._scales:
-            fresh = dict[str, tuple[Path, Row]]()
+            found, fresh = dict[str, Row](), dict[str, Path]()
             for way in self._ways:
                 head = self._head(network, weights, way)
-                if (row := self._row(way, head)) is not None:
-                    yield row
-                else:
-                    fresh[way] = self._made(referee, head)
-            good = {way: path for way, (path, row) in fresh.items() if "remarks" not in row}
+                if (row := self._row(way, head)) is None:
+                    fresh[way], row = self._made(referee, head)
+                found[way] = row
+            good = {way: path for way, path in fresh.items() if "remarks" not in found[way]}
             fast = speeds(network, good, FOLDER, *self._turns) if weights == "channel" and good else {}
-            for way, (_, row) in fresh.items():
-                row |= fast.get(way, {})
-                self._kept[way].add(row)
-                yield row
+            for way in fresh:
+                found[way] |= fast.get(way, {})
+                self._kept[way].add(found[way])
+            yield from found.values()
 
     def memory(self) -> Iterator[Row]:
         """What calibrating one network takes, over the number of samples."""

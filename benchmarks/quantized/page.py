@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 from benchmarks.machine import machine, versions
 from benchmarks.memory import draw
 from benchmarks.quantized.summary import ALL
-from benchmarks.quantized.ways import WAYS
 
 __all__ = ["write"]
 
@@ -38,15 +37,13 @@ TOTALS = """\
 """
 MEMORY = """\
 Resident memory of the process at its height and seconds, while one network is calibrated and quantized; the samples are
-those beside it, cycled with seeded noise. *plain* calibrates, as onnxruntime does; the other also repairs
-and rounds anew.
+those beside it, cycled with seeded noise. *plain* calibrates, as onnxruntime does; the other also repairs and
+rounds anew.
 """
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
     """The page, and beside it the picture of memory where there are such rows."""
-    order = {way: number for number, way in enumerate(WAYS)}  # rows that were kept come before fresh ones
-    rows = sorted(rows, key=lambda row: order.get(row["way"], len(order)))
     parts = [HEAD, _where()]
     measured = [row for row in rows if row["form"] != "memory" and row["network"] != ALL]
     for form, weights in dict.fromkeys((row["form"], row["weights"]) for row in measured):
@@ -115,8 +112,7 @@ def _totals(rows: Sequence[Row]) -> Iterator[str]:
     yield TOTALS
     head = ["networks", "scale per", "way", "within", "nearest", "mean KL", "times as fast"]
     table = [head, ["---"] * 3 + ["---:"] * 4]
-    parts = list(dict.fromkeys((row["form"], row["weights"]) for row in rows))
-    for row in sorted(rows, key=lambda row: parts.index((row["form"], row["weights"]))):
+    for row in rows:
         fast = f"{row['times as fast']:.2f}" if row["times as fast"] else "–"
         shares = [f"{row[name]} of {row['networks']}" for name in ("within", "least KL")]
         table.append([row["form"], row["weights"], row["way"], *shares, f"{row['KL']:.3g}", fast])
